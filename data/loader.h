@@ -1,0 +1,78 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/record.h"
+#include "data/tokenizer.h"
+
+namespace lmnet {
+
+struct Source {
+  std::string path;  // a file or a glob
+  Format format = Format::c4;
+  double weight = 1;  // share of tokens
+};
+
+/// What fixes the order of the training data, besides the tokenizer. Never the number of ranks.
+struct LoaderOptions {
+  uint64_t seed = 1;
+  int64_t sequence_length = 0;
+  bool packing = true;
+  int64_t global_batch = 0;
+  int64_t streams = 0;  // S, fixed when the run is created
+};
+
+/// The default of S: global_batch, above 1024 its largest divisor up to 1024 that `data_parallel` divides. Throws
+/// DataError where data_parallel does not divide global_batch.
+int64_t default_streams(int64_t global_batch, int data_parallel);
+
+/// `rows` sequences of sequence_length + 1 tokens each, row-major: token t + 1 is the target of token t.
+/// `learn[i]` is 1 where token i counts as a target (never at t = 0, prompts and padding).
+struct TokenBatch {
+  int64_t rows = 0, length = 0;  // length = sequence_length + 1
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> learn;
+  std::vector<int64_t> positions;  // of each row in the global batch
+};
+
+/// Where one stream stands. A few numbers, whatever the size of the data.
+struct StreamState {
+  int64_t stream = 0;
+  std::string position;  // JSON, the loader's own
+};
+
+/// Feeds positions k of the global batch with k mod S in [rank·S/ranks, (rank+1)·S/ranks), in ascending order of k.
+/// S must divide global_batch, and `ranks` S. The tokenizer must outlive the loader. With fewer files than streams the
+/// constructor reads a source's files once. Throws DataError.
+class Loader {
+ public:
+  Loader(std::vector<Source> sources, const Tokenizer& tokenizer, LoaderOptions options, int rank, int ranks);
+  Loader(Loader&&) noexcept;
+  Loader& operator=(Loader&&) noexcept;
+  ~Loader();
+
+  /// This rank's global_batch / ranks sequences of the next update.
+  TokenBatch next();
+
+  /// The state of this rank's streams; restore() takes those of all streams and picks its own.
+  std::vector<StreamState> state() const;
+  void restore(const std::vector<StreamState>& streams);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// All sequences of a validation set in batches of up to `rows`, each record once, in file order (weights play no
+/// part); the last sequence is padded, the last batch may be smaller, `positions` number the sequences. Throws
+/// DataError, also where there is nothing to learn.
+std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
+                                           int64_t sequence_length, bool packing, int64_t rows);
+
+/// Sum over the rows (wrapping) of a 64-bit hash of (position in the global batch, tokens, mask): the same for every
+/// layout when summed over the data-parallel ranks.
+uint64_t batch_hash(const TokenBatch& batch);
+
+}  // namespace lmnet

@@ -1,0 +1,71 @@
+#include "data/packer.h"
+
+#include <algorithm>
+
+namespace lmnet {
+
+bool make_document(const Tokenizer& tokenizer, const Record& record, const RowShape& shape, Document& document) {
+  document.tokens.clear();
+  tokenizer.encode(record.prompt, document.tokens);
+  const size_t prompt = document.tokens.size();
+  tokenizer.encode(record.answer, document.tokens);
+  document.tokens.push_back(tokenizer.end_of_text());
+  document.learn.assign(document.tokens.size(), 1);
+  std::fill_n(document.learn.begin(), prompt, uint8_t{0});
+  if (shape.packing) return true;
+
+  const size_t length = std::min(document.tokens.size(), static_cast<size_t>(shape.length));
+  document.tokens.resize(length);
+  document.learn.resize(length);
+  document.learn[0] = 0;
+  return std::find(document.learn.begin(), document.learn.end(), 1) != document.learn.end();
+}
+
+Packer::Packer(const Tokenizer& tokenizer, RowShape shape)
+    : shape_(shape), padding_(tokenizer.padding()), carry_(tokenizer.end_of_text()) {}
+
+bool Packer::append_row(const NextDocument& next, TokenBatch& batch) {
+  const size_t end = batch.tokens.size() + static_cast<size_t>(shape_.length);
+  if (shape_.packing) {
+    if (!append_packed(next, batch)) return false;
+  } else {
+    Document document;
+    if (!next(document)) return false;
+    batch.tokens.insert(batch.tokens.end(), document.tokens.begin(), document.tokens.end());
+    batch.learn.insert(batch.learn.end(), document.learn.begin(), document.learn.end());
+  }
+  batch.tokens.resize(end, padding_);
+  batch.learn.resize(end, 0);
+  return true;
+}
+
+bool Packer::append_packed(const NextDocument& next, TokenBatch& batch) {
+  const auto more = [&] {
+    if (in_document()) return true;
+    taken_ = 0;
+    document_ = {};
+    return next(document_);
+  };
+  if (!more()) return false;
+  batch.tokens.push_back(carry_);
+  batch.learn.push_back(0);
+  for (int64_t space = shape_.length - 1; space > 0 && more();) {
+    const int64_t count = std::min(space, static_cast<int64_t>(document_.tokens.size()) - taken_);
+    const auto tokens = document_.tokens.begin() + taken_;
+    const auto learn = document_.learn.begin() + taken_;
+    batch.tokens.insert(batch.tokens.end(), tokens, tokens + count);
+    batch.learn.insert(batch.learn.end(), learn, learn + count);
+    taken_ += count;
+    space -= count;
+  }
+  carry_ = batch.tokens.back();
+  return true;
+}
+
+void Packer::restore(int32_t carry, Document document, int64_t taken) {
+  carry_ = carry;
+  document_ = std::move(document);
+  taken_ = taken;
+}
+
+}  // namespace lmnet

@@ -1,0 +1,52 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "data/loader.h"
+
+namespace lmnet {
+
+/// A record as tokens: prompt, answer, end of text. `learn` is 1 on the answer and the end of text.
+struct Document {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> learn;
+};
+
+struct RowShape {
+  int64_t length = 0;  // tokens: sequence_length + 1
+  bool packing = true;
+};
+
+/// False where a row of its own, without packing, would learn nothing of the record.
+bool make_document(const Tokenizer& tokenizer, const Record& record, const RowShape& shape, Document& document);
+
+/// Cuts documents into the rows of a batch. With packing they follow one another without a gap, and the last token of a
+/// row is the first of the next, so that every token is a target exactly once; before the first document stands an end
+/// of text. Without packing each document has a row of its own, cut off or padded.
+class Packer {
+ public:
+  using NextDocument = std::function<bool(Document&)>;  // false: there are no more
+
+  Packer(const Tokenizer& tokenizer, RowShape shape);
+
+  /// Appends one row's tokens and mask, padded where documents end; false where none is left (nothing is appended).
+  bool append_row(const NextDocument& next, TokenBatch& batch);
+
+  /// Between two rows: the token carried over; and, while a document is partly in rows, how much of it.
+  int32_t carry() const { return carry_; }
+  int64_t taken() const { return in_document() ? taken_ : 0; }
+  bool in_document() const { return taken_ < static_cast<int64_t>(document_.tokens.size()); }
+  void restore(int32_t carry, Document document, int64_t taken);
+
+ private:
+  bool append_packed(const NextDocument& next, TokenBatch& batch);
+
+  RowShape shape_;
+  int32_t padding_;
+  int32_t carry_;
+  Document document_;
+  int64_t taken_ = 0;
+};
+
+}  // namespace lmnet

@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "data/errors.h"
+#include "data/loader.h"
+#include "data/packer.h"
+#include "data/record_reader.h"
+
+namespace lmnet {
+namespace {
+
+/// The records of all sources, one after the other.
+class AllRecords {
+ public:
+  explicit AllRecords(const std::vector<Source>& sources) {
+    for (const Source& source : sources) {
+      for (const auto& file : expand(source.path)) files_.push_back({file, source.format});
+    }
+  }
+
+  bool next(Record& record) {
+    while (!reader_ || !reader_->next(record)) {
+      if (file_ == files_.size()) return false;
+      reader_.emplace(files_[file_].first, files_[file_].second);
+      ++file_;
+    }
+    return true;
+  }
+
+ private:
+  std::vector<std::pair<std::filesystem::path, Format>> files_;
+  size_t file_ = 0;
+  std::optional<RecordReader> reader_;
+};
+
+}  // namespace
+
+std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
+                                           int64_t sequence_length, bool packing, int64_t rows) {
+  if (sequence_length < 1 || rows < 1) {
+    throw DataError(fmt::format("validation needs sequences and batches of at least 1, not {} tokens and {} rows",
+                                sequence_length, rows));
+  }
+  const RowShape shape{sequence_length + 1, packing};
+  AllRecords records(sources);
+  const auto next = [&](Document& document) {
+    for (Record record; records.next(record);) {
+      if (make_document(tokenizer, record, shape, document)) return true;
+    }
+    return false;
+  };
+  std::vector<TokenBatch> batches;
+  Packer packer(tokenizer, shape);
+  TokenBatch batch;
+  batch.length = shape.length;
+  for (int64_t position = 0; packer.append_row(next, batch); ++position) {
+    batch.positions.push_back(position);
+    if (++batch.rows < rows) continue;
+    batches.push_back(std::exchange(batch, {}));
+    batch.length = shape.length;
+  }
+  if (batch.rows > 0) batches.push_back(std::move(batch));
+  if (batches.empty()) {
+    throw DataError(
+        fmt::format("{}: the validation data holds nothing to learn: no records, or prompts that fill "
+                    "data.sequence_length",
+                    sources.empty() ? "data.validation" : sources.front().path));
+  }
+  return batches;
+}
+
+}  // namespace lmnet

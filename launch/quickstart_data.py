@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""launch/quickstart_data.py FOLDER [--seed N] [--items N] [--held-out N]: arithmetic word problems for launch/quickstart.
+
+  alpaca-train.json     a JSON list of {instruction, input, output}
+  c4-train.N.json.gz    the same kind of problems as running text, {text, timestamp, url} a line
+  validation.json       as alpaca-train.json; its number combinations occur in no other file
+  held-out.json         the same; never seen while training
+  questions.jsonl       the first of the held-out items as prompts, {prompt} a line, for `lmnet generate --prompts`
+
+The files are the same at every call with the same arguments.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import zlib
+from pathlib import Path
+
+NAMES = ["Tom", "Ann", "Ben", "Eva", "Max", "Mia"]
+THINGS = ["apples", "books", "coins", "eggs", "pens", "cups"]
+TEMPLATES = {
+    "add": [
+        "{name} has {a} {things} and buys {b} more. How many {things} has {name}?",
+        "There are {a} {things} here and {b} {things} there. How many {things} are there?",
+        "{name} finds {a} {things}, then {b} {things}. How many {things} is that?",
+    ],
+    "subtract": [
+        "{name} has {a} {things} and sells {b}. How many {things} are left?",
+        "Of {a} {things} {name} gives {b} away. How many {things} remain?",
+    ],
+    "two steps": [
+        "{name} has {a} {things}, buys {b} and sells {c}. How many {things} has {name}?",
+        "{name} finds {a} {things} and {b} more, then loses {c}. How many {things} are left?",
+    ],
+}
+# As published with Alpaca: what stands around an instruction without input.
+PROMPT = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+    "\n\n### Instruction:\n{}\n\n### Response:"
+)
+
+
+def combinations():
+    """All (kind, numbers, answer) with numbers from 1 to 12 and answers from 0 on."""
+    numbers = range(1, 13)
+    for a in numbers:
+        for b in numbers:
+            yield "add", (a, b), a + b
+            if a >= b:
+                yield "subtract", (a, b), a - b
+            yield from (("two steps", (a, b, c), a + b - c) for c in numbers if c <= a + b)
+
+
+def share_of(kind, numbers, seed):
+    """Which file a combination belongs to. 3 + 4 and 4 + 3 are one combination, whatever the words around them."""
+    a, b = sorted(numbers[:2]) if kind != "subtract" else numbers[:2]
+    drawn = zlib.crc32(f"{seed} {kind} {a} {b} {numbers[2:]}".encode()) % 20
+    return {0: "validation", 1: "held-out", 2: "held-out"}.get(drawn, "train")
+
+
+class Problems:
+    """Draws problems of one share, each kind as often as the others."""
+
+    def __init__(self, share, seed):
+        self.random = random.Random(f"{seed} {share}")
+        self.by_kind = {kind: [] for kind in TEMPLATES}
+        for kind, numbers, answer in combinations():
+            if share_of(kind, numbers, seed) == share:
+                self.by_kind[kind].append((numbers, answer))
+
+    def next(self):
+        kind = self.random.choice(list(TEMPLATES))
+        numbers, answer = self.random.choice(self.by_kind[kind])
+        text = self.random.choice(TEMPLATES[kind])
+        words = {"name": self.random.choice(NAMES), "things": self.random.choice(THINGS)}
+        return text.format(**dict(zip("abc", numbers)), **words), str(answer)
+
+    def several(self, count):
+        """Different from one another."""
+        found = {}
+        while len(found) < count:
+            question, answer = self.next()
+            found[question] = answer
+        return list(found.items())
+
+
+def write_alpaca(file, items):
+    records = [{"instruction": question, "input": "", "output": answer} for question, answer in items]
+    file.write_text(json.dumps(records, indent=1) + "\n")
+
+
+def write_c4(folder, problems, texts, files=2):
+    for number in range(files):
+        path = folder / f"c4-train.{number:05}-of-{files:05}.json.gz"
+        with path.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as out:
+            for text in range(texts // files):
+                lines = [" ".join(problems.next()) for _ in range(8)]
+                page = f"https://example.org/problems/{number}/{text}"
+                record = {"text": "\n".join(lines), "timestamp": "2024-01-01T00:00:00Z", "url": page}
+                out.write(json.dumps(record).encode() + b"\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--items", type=int, default=8000, help="items to train on; the texts hold four times as many")
+    parser.add_argument("--held-out", type=int, default=200, help="items held out; a quarter as many for validation")
+    options = parser.parse_args()
+    folder, seed = options.folder, options.seed
+    folder.mkdir(parents=True, exist_ok=True)
+    train = Problems("train", seed)
+    held_out = Problems("held-out", seed).several(options.held_out)
+    write_alpaca(folder / "alpaca-train.json", [train.next() for _ in range(options.items)])
+    write_c4(folder, train, options.items // 2)
+    write_alpaca(folder / "validation.json", Problems("validation", seed).several(options.held_out // 4))
+    write_alpaca(folder / "held-out.json", held_out)
+    prompts = [json.dumps({"prompt": PROMPT.format(question)}) for question, _ in held_out[:5]]
+    (folder / "questions.jsonl").write_text("\n".join(prompts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

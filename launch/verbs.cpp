@@ -1,0 +1,213 @@
+#include "launch/verbs.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <optional>
+
+#include "launch/ranks.h"
+#include "model/graph/errors.h"
+#include "trainer/bench.h"
+#include "trainer/config/config.h"
+#include "trainer/evaluate.h"
+#include "trainer/generate.h"
+#include "trainer/inspect.h"
+#include "trainer/together.h"
+#include "trainer/train.h"
+
+namespace lmnet {
+namespace {
+
+/// The command line of one call, after parsing.
+struct CommandLine {
+  int argc = 0;
+  char** argv = nullptr;
+  std::string target;  // CONFIG, CHECKPOINT or WHAT
+  std::vector<std::string> overrides;
+  bool print_config = false, dry_run = false, json = false, jsonl = false, verify = false;
+  int ranks = 1;
+  std::vector<std::string> prompt;
+  std::string prompts;
+  Sampling sampling;
+  EvaluationOptions evaluation;
+  BenchOptions bench;
+};
+
+int run_train(const CommandLine& line) {
+  if (line.print_config || line.dry_run) {
+    Config config = load_config(line.target, line.overrides);
+    fmt::print("{}", line.print_config ? to_yaml(config) : describe_run(config, line.ranks));
+    return 0;
+  }
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
+    Config config;
+    together(world, [&] { config = load_config(line.target, line.overrides); });
+    auto timed = runtime.world(std::chrono::seconds(static_cast<int64_t>(config.parallel.timeout_seconds)));
+    return train(*timed, config, runtime.hosts());
+  });
+}
+
+int run_generate(const CommandLine& line) {
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
+    std::vector<Prompt> prompts;
+    together(world, [&] {
+      if (line.prompt.empty() == line.prompts.empty())
+        throw ConfigError("generate takes either --prompt TEXT or --prompts FILE.jsonl");
+      if (!line.prompts.empty()) prompts = read_prompts(line.prompts);
+      for (const std::string& text : line.prompt) prompts.push_back({text, {}});
+    });
+    return generate(world, line.target, prompts, line.sampling, line.jsonl);
+  });
+}
+
+int run_evaluate(CommandLine& line) {
+  line.evaluation.json = line.json;
+  return on_ranks(line.argc, line.argv,
+                  [&](const MpiRuntime&, Communicator& world) { return evaluate(world, line.target, line.evaluation); });
+}
+
+int run_inspect(const CommandLine& line) {
+  fmt::print("{}", inspect(line.target, line.overrides, {line.json, line.verify}));
+  return 0;
+}
+
+int run_bench(CommandLine& line) {
+  line.bench.json = line.json;
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
+    Config config;
+    together(world, [&] { config = load_config(line.target, line.overrides); });
+    return bench(world, config, line.bench);
+  });
+}
+
+void add_target(CLI::App& verb, CommandLine& line, const char* name, const char* help, bool overrides) {
+  verb.add_option(name, line.target, help)->required();
+  if (overrides) verb.add_option("key=value", line.overrides, "overrides, such as train.micro_batch=4");
+}
+
+void add_train(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("train", "train; alone, or under mpirun -np N or srun; resumes by itself");
+  add_target(*verb, line, "CONFIG", "a YAML file; `lmnet help config` lists its keys", true);
+  verb->add_flag("--print-config", line.print_config, "print the effective config and end");
+  verb->add_flag("--dry-run", line.dry_run, "print plan, parameters and memory and end");
+  verb->add_option("--ranks", line.ranks, "for --dry-run: the number of ranks")->check(CLI::PositiveNumber);
+}
+
+void add_generate(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("generate", "continue prompts");
+  add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
+  Sampling& sampling = line.sampling;
+  verb->add_option("--prompt", line.prompt, "the text to continue");
+  verb->add_option("--prompts", line.prompts, "JSON lines {\"prompt\": …} or {\"ids\": […]}");
+  verb->add_option("--max-new-tokens", sampling.max_new_tokens, "at most so many new tokens")->capture_default_str();
+  verb->add_option("--temperature", sampling.temperature, "0 = greedy")->capture_default_str();
+  verb->add_option("--top-k", sampling.top_k, "of the k most likely tokens only; 0 = all")->capture_default_str();
+  verb->add_option("--top-p", sampling.top_p, "of the fewest tokens that have this probability")->capture_default_str();
+  verb->add_option("--repetition-penalty", sampling.repetition_penalty, "as in Hugging Face; 1 = none")->capture_default_str();
+  verb->add_option("--stop", sampling.stop, "end at this text (may be given several times)");
+  verb->add_option("--samples", sampling.samples, "completions of each prompt")->capture_default_str();
+  verb->add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
+  verb->add_flag("--jsonl", line.jsonl, "print {prompt, text, ids, logprob} a line");
+}
+
+void add_evaluate(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("evaluate", "loss, perplexity and exact match of the answers in a file");
+  add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
+  EvaluationOptions& options = line.evaluation;
+  verb->add_option("--data", options.data, "a file or a glob")->required();
+  verb->add_option("--format", options.format, "c4, alpaca or text")->capture_default_str();
+  verb->add_option("--max-new-tokens", options.max_new_tokens, "of an answer; 0 = losses only")->capture_default_str();
+  verb->add_option("--items", options.items, "write a JSON line for each item here");
+  verb->add_flag("--json", line.json, "print the summary as JSON");
+}
+
+void add_inspect(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("inspect", "what a config, checkpoint, run or config.json stands for");
+  add_target(*verb, line, "WHAT", "a config, a checkpoint, a run, or a bare config.json", true);
+  verb->add_flag("--json", line.json, "print one JSON object");
+  verb->add_flag("--verify", line.verify, "read every byte of a checkpoint and check it");
+}
+
+void add_bench(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("bench", "measure speed on random weights and tokens");
+  add_target(*verb, line, "CONFIG", "a YAML file; its data is not read", true);
+  verb->add_option("--what", line.bench.what, "train or forward")->capture_default_str();
+  verb->add_option("--steps", line.bench.steps, "measured steps")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--warmup", line.bench.warmup, "steps before")->capture_default_str();
+  verb->add_flag("--json", line.json, "print one JSON line");
+}
+
+const std::vector<std::string> kPlanned = {"prepare", "tokenize", "submit", "status", "stop", "serve",
+                                           "export",  "import",   "sweep",  "report"};
+
+std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+const CLI::App* find_verb(const CLI::App& app, const std::string& name) {
+  for (const CLI::App* verb : verbs_of(app))
+    if (verb->get_name() == name) return verb;
+  return nullptr;
+}
+
+[[noreturn]] void refuse_verb(const CLI::App& app, const std::string& word) {
+  if (std::find(kPlanned.begin(), kPlanned.end(), word) != kPlanned.end())
+    throw ConfigError(fmt::format("{} is planned, not built yet", word));
+  std::vector<std::string> verbs{"help"};
+  for (const CLI::App* verb : verbs_of(app)) verbs.push_back(verb->get_name());
+  std::string near = nearest(word, verbs);
+  throw ConfigError(fmt::format("unknown verb \"{}\"{}; the verbs are {}", word,
+                                near.empty() ? "" : fmt::format(", did you mean {}?", near), fmt::join(verbs, ", ")));
+}
+
+int print_help(const CLI::App& app, const std::string& topic) {
+  if (topic == "config") {
+    fmt::print("{}", config_reference());
+    return 0;
+  }
+  const CLI::App* verb = topic.empty() ? &app : find_verb(app, topic);
+  if (verb == nullptr) refuse_verb(app, topic);
+  fmt::print("{}", topic.empty() ? app.help() : verb->help("lmnet " + topic));
+  return 0;
+}
+
+int run_verb(CLI::App& app, CommandLine& line) {
+  if (app.got_subcommand("train")) return run_train(line);
+  if (app.got_subcommand("generate")) return run_generate(line);
+  if (app.got_subcommand("evaluate")) return run_evaluate(line);
+  if (app.got_subcommand("inspect")) return run_inspect(line);
+  return run_bench(line);
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("LMNet: distributed training of language model networks", "lmnet");
+  CommandLine line;
+  line.argc = argc;
+  line.argv = argv;
+  app.footer("`lmnet help VERB` and `lmnet help config` tell more.");
+  add_train(app, line);
+  add_generate(app, line);
+  add_evaluate(app, line);
+  add_inspect(app, line);
+  add_bench(app, line);
+  try {
+    std::string word = argc > 1 ? argv[1] : "help";
+    if (word == "help") return print_help(app, argc > 2 ? argv[2] : "");
+    if (word.front() != '-' && find_verb(app, word) == nullptr) refuse_verb(app, word);
+    app.parse(argc, argv);
+    return run_verb(app, line);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "lmnet: {}; see `lmnet help{}`\n", error.what(),
+               argc > 1 ? std::string(" ") + argv[1] : "");
+    return 2;
+  } catch (const std::exception& error) {
+    return tell(error);
+  }
+}
+
+}  // namespace lmnet

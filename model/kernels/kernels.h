@@ -1,0 +1,41 @@
+#pragma once
+// Fused operators of the transformer block on CPU, each differentiable once. Composite ATen would walk the memory five
+// to eight times for what is one walk here.
+//
+// All take bfloat16, float32 or float64 tensors on CPU; bfloat16 is computed in float32 and rounded once, float64 in
+// float64. NaN and infinities go through as in ATen. Results do not depend on the number of threads. Wrong shapes,
+// element types or devices throw c10::Error, as in ATen.
+
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+namespace lmnet {
+
+// x / sqrt(mean(x^2) + eps) * weight, the mean over the last dimension, for E stacked modules.
+// x: [E, M, D], copied if it is not contiguous. weight: [E, D], also of another type than x. Returns [E, M, D].
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// silu(gate) * up. gate_up: [..., 2F], gate in the first F columns, up in the last F. Returns [..., F].
+at::Tensor swiglu(const at::Tensor& gate_up);
+
+// Splits the fused projection into query, key and value heads and turns query and key by their positions (halves of a
+// head are paired, as in Hugging Face): y = x * cos + cat(-x2, x1) * sin.
+// qkv: [N, T, (H + 2G) * K]: H query heads, G key heads, G value heads, each of K columns (K even).
+// cos, sin: [T, K], or [N, T, K] for positions of each sequence's own; float32 (float64 when qkv is float64).
+// Returns q [N, H, T, K], k and v [N, G, T, K], each contiguous: scaled_dot_product_attention on CPU takes as long with
+// this layout as with [N, T, H, K], and here the heads of several groups or sequences can be viewed as one batch.
+// One backward pass writes the whole gradient of qkv, from gradients of any strides.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> qkv_rotary(const at::Tensor& qkv, const at::Tensor& cos,
+                                                          const at::Tensor& sin, int64_t H, int64_t G, int64_t K);
+
+// Cross entropy of each row, and its gradient in place of the logits. Not recorded by autograd.
+// logits: [M, V], contiguous. With want_gradient they become scale * (softmax - onehot(target)) in rows where mask
+//   holds and 0 in the others; without, they stay as they are.
+// targets: int64 [M]; read, and checked to be in [0, V), only where mask holds. mask: bool [M].
+// losses: [M], float32 (float64 when logits are float64), overwritten by -log softmax[target], 0 where mask does not
+// hold.
+void cross_entropy_inplace(at::Tensor& logits, const at::Tensor& targets, const at::Tensor& mask, double scale,
+                           at::Tensor& losses, bool want_gradient);
+
+}  // namespace lmnet

@@ -1,0 +1,23 @@
+#pragma once
+#include <memory>
+
+#include "parallel/communicator.h"
+
+namespace lmnet {
+
+/// The ranks as a grid: rank = dp_rank · vp_size + vp_rank, so that the ranks of one replica are neighbours.
+struct Mesh {
+  /// Collective over `parent`, which is not needed afterwards. Throws ConfigError when groups of `vertex_parallel`
+  /// ranks do not fill the world.
+  Mesh(Communicator& parent, int vertex_parallel);
+
+  int vp_size;
+  int dp_size;
+  int vp_rank;
+  int dp_rank;
+  std::unique_ptr<Communicator> world;
+  std::unique_ptr<Communicator> vertex;  ///< the ranks of this replica, by vp_rank
+  std::unique_ptr<Communicator> data;    ///< the ranks with this vp_rank in all replicas, by dp_rank
+};
+
+}  // namespace lmnet

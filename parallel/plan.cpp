@@ -1,0 +1,123 @@
+#include "parallel/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "model/graph/errors.h"
+
+namespace lmnet {
+namespace {
+
+Holders unite(const Holders& a, const Holders& b) {
+  Holders both;
+  std::set_union(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+  return both;
+}
+
+/// ⌈a / b⌉ for a ≥ 0, b > 0.
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+uint64_t fnv1a(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325ull;
+  for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ull;
+  return hash;
+}
+
+}  // namespace
+
+Plan::Plan(const Graph& graph, int vertex_parallel, int data_parallel, const Trains& trains, bool tied)
+    : graph_(&graph), vertex_parallel_(vertex_parallel), data_parallel_(data_parallel) {
+  for (const Vertex& vertex : graph.vertices()) {
+    Holders holders = holders_of(static_cast<int>(&vertex - graph.vertices().data()));
+    Holders& group = placement_.groups[vertex.group];
+    group = unite(group, holders);
+  }
+  for (const Edge& edge : graph.edges()) {
+    // Edges run where their source rows are; input edges at the rows of their destination.
+    placement_.edges.push_back(holders_of(edge.source == Graph::input ? edge.destination : edge.source));
+    if (edge.source == Graph::input) placement_.embedding = unite(placement_.embedding, placement_.edges.back());
+  }
+  placement_.head = holders_of(graph.head());
+  if (tied) placement_.head = placement_.embedding = unite(placement_.head, placement_.embedding);
+  gradient_gaps_ = gradient_gaps(graph, trains);
+  hash_ = fnv1a(fmt::format("{}vp {} dp {} trains {}{}{}{} tied {}", graph.describe(), vertex_parallel, data_parallel,
+                            trains.edges, trains.vertices, trains.embeddings, trains.head, tied));
+}
+
+Holders Plan::holders_of(int vertex) const {
+  int level = graph_->level_of(vertex);
+  auto members = graph_->level(level);
+  if (graph_->separate(level)) return {vertex % vertex_parallel_};
+  int64_t n = static_cast<int64_t>(members.size()), v = vertex - members.front();
+  Holders holders;
+  // Rank r holds vertex v iff [rN/VP, (r+1)N/VP) meets [v, v+1): free of the batch, so that tails find their weights.
+  for (int64_t r = 0; r < vertex_parallel_; ++r)
+    if (r * n < (v + 1) * vertex_parallel_ && (r + 1) * n > v * vertex_parallel_)
+      holders.push_back(static_cast<int>(r));
+  return holders;
+}
+
+Layout Plan::layout(int rank, int64_t rows) const {
+  Layout layout{rows, {}};
+  for (int l = 0; l <= graph_->levels(); ++l) {
+    auto members = graph_->level(l);
+    std::vector<Share>& shares = layout.levels.emplace_back();
+    int64_t items = static_cast<int64_t>(members.size()) * rows;
+    int64_t begin = ceil_div(rank * items, vertex_parallel_), end = ceil_div((rank + 1) * items, vertex_parallel_);
+    for (int vertex : members) {
+      int64_t first = (vertex - members.front()) * rows;
+      RowRange range = intersect({begin - first, end - first}, {0, rows});
+      if (graph_->separate(l)) range = vertex % vertex_parallel_ == rank ? RowRange{0, rows} : RowRange{};
+      if (range.size() > 0) shares.push_back({vertex, range});
+    }
+  }
+  return layout;
+}
+
+std::vector<Route> Plan::routes(int level, int64_t rows) const {
+  std::vector<Layout> layouts;
+  for (int r = 0; r < vertex_parallel_; ++r) layouts.push_back(layout(r, rows));
+  std::vector<Route> routes;
+  for (int from = 0; from < vertex_parallel_; ++from) {
+    std::vector<Share> pieces = outgoing(*graph_, layouts[from], level);
+    for (int to = 0; to < vertex_parallel_; ++to)
+      for (const Share& piece : pieces)
+        for (const Share& share : layouts[to].levels[graph_->level_of(piece.vertex)]) {
+          RowRange range = intersect(piece.rows, share.rows);
+          if (share.vertex == piece.vertex && range.size() > 0) routes.push_back({from, to, {piece.vertex, range}});
+        }
+  }
+  return routes;
+}
+
+std::string Plan::describe(int64_t rows) const {
+  std::string text = fmt::format("plan {:016x} · {} ranks = {} data × {} vertex · {} rows a replica\n", hash_,
+                                 vertex_parallel_ * data_parallel_, data_parallel_, vertex_parallel_, rows);
+  for (int l = 0; l <= graph_->levels(); ++l) {
+    bool head = l == graph_->levels();
+    text += head ? fmt::format("head    ") : fmt::format("level {:<2}", l);
+    text += fmt::format(" {:>3} {:<8}", graph_->level(l).size(), graph_->level(l).size() == 1 ? "vertex" : "vertices");
+    for (int r = 0; r < vertex_parallel_; ++r) {
+      std::vector<std::string> shares;
+      const Layout here = layout(r, rows);
+      for (const Share& share : here.levels[l])
+        shares.push_back(fmt::format("{}[{},{})", head ? "" : std::to_string(graph_->vertices()[share.vertex].number),
+                                     share.rows.begin, share.rows.end));
+      text += fmt::format("  {}: {}", r, shares.empty() ? "-" : fmt::format("{}", fmt::join(shares, " ")));
+    }
+    int64_t sent = 0;
+    if (!head)
+      for (const Route& route : routes(l, rows)) sent += route.from == route.to ? 0 : route.share.rows.size();
+    if (!head && vertex_parallel_ > 1)
+      text += fmt::format("  sends {} rows{}", sent, carries_gradients(l) ? ", back too" : "");
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace lmnet

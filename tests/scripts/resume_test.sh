@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# A run that is stopped by a signal, or killed, and started again leaves the same metrics and the same weights, bit for
+# bit, as one that was never stopped.
+# labels: serial
+. "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+make_config
+
+# until_update FOLDER N: waits until the run has logged update N.
+until_update() {
+  for _ in $(seq 1 600); do
+    [ -f "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge "$2" ] && return
+    sleep 0.05
+  done
+  fail "$1 never reached update $2"
+}
+
+# ours PROGRAM: the processes of this test that run it.
+ours() {
+  local pid
+  for pid in $(pgrep -x "$1"); do
+    [ "$(readlink "/proc/$pid/cwd")" != "$work" ] || echo "$pid"
+  done
+}
+
+# same_run A B: metrics and the tensors of the final checkpoint.
+same_run() {
+  field "$1/metrics.jsonl" update loss grad_norm lr batch_hash >a.txt
+  field "$2/metrics.jsonl" update loss grad_norm lr batch_hash >b.txt
+  [ "$(wc -l <a.txt)" = 60 ] || fail "$1 has $(wc -l <a.txt) updates in its metrics"
+  diff a.txt b.txt || fail "metrics of $1 and $2 differ"
+  for run in "$1" "$2"; do
+    "$lmnet" inspect "$run" --json | python3 -c 'import json, sys; print(*sorted(map(json.dumps, json.load(sys.stdin)["tensors"])), sep="\n")' >"$(basename "$run").tensors"
+  done
+  grep -q crc32c "$(basename "$1").tensors" || fail "inspect shows no checksums"
+  diff "$(basename "$1").tensors" "$(basename "$2").tensors" >/dev/null || fail "weights of $1 and $2 differ"
+}
+
+slow=(train.micro_batch=1) # smaller steps, so that the signal comes in between
+for layout in "1 1" "2 1" "2 2" "4 2"; do
+  read -r n vp <<<"$layout"
+  common=(train tiny.yaml "parallel.vertex=$vp" "${slow[@]}")
+  rm -rf runs
+  ranks "$n" "${common[@]}" run.name=whole >whole.log || fail "unbroken run on $n ranks: $(tail -3 whole.log)"
+
+  ranks "$n" "${common[@]}" run.name=stopped >stopped.log 2>&1 &
+  job=$!
+  until_update runs/stopped 13
+  # mpirun passes USR1 on; ranks answer with 128 + 10.
+  kill -USR1 "$(ours mpirun)"
+  code=0
+  wait "$job" || code=$?
+  [ "$code" = 138 ] || fail "stop by USR1 ended with $code: $(tail -3 stopped.log)"
+  grep -q '"stopped"' runs/stopped/status.json || fail "status.json does not say stopped"
+  ranks "$n" "${common[@]}" run.name=stopped >>stopped.log || fail "resume after the stop: $(tail -3 stopped.log)"
+  same_run runs/whole runs/stopped
+
+  ranks "$n" "${common[@]}" run.name=killed >killed.log 2>&1 &
+  job=$!
+  until_update runs/killed 33
+  kill -9 "$(ours lmnet | tail -1)"
+  wait "$job" && fail "the killed run ended with 0"
+  ranks "$n" "${common[@]}" run.name=killed >>killed.log || fail "resume after the kill: $(tail -3 killed.log)"
+  same_run runs/whole runs/killed
+  grep -q '"restart":1' runs/killed/metrics.jsonl || fail "no restart number in the metrics"
+  echo "ok: $n ranks, vertex $vp"
+done

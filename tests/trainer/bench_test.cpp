@@ -1,0 +1,87 @@
+#include "trainer/bench.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "parallel/thread_communicator.h"
+#include "tests/trainer/saved_network_helpers.h"
+#include "trainer/together.h"
+
+namespace lmnet {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+Measurement run(int ranks, const BenchOptions& options, const std::vector<std::string>& overrides = {}) {
+  const Config config = parse_config(testing::tiny_config, "tiny.yaml", overrides);
+  Measurement result;
+  run_ranks(ranks, [&](Communicator& world) {
+    Measurement mine = measure(world, config, options);
+    if (world.rank() == 0) result = std::move(mine);
+  });
+  return result;
+}
+
+std::string error_text(const BenchOptions& options, const std::vector<std::string>& overrides = {}) {
+  try {
+    run(1, options, overrides);
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), 2);
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Bench, MeasuresTrainingAndForward) {
+  for (const char* what : {"train", "forward"}) {
+    const Measurement result = run(1, {.what = what, .steps = 3});
+    EXPECT_EQ(result.what, what);
+    EXPECT_GT(result.seconds_per_step, 0);
+    EXPECT_NEAR(result.tokens_per_s, 2 * 12 / result.seconds_per_step, 1e-6);
+    EXPECT_GT(result.gemm_share, 0);
+    EXPECT_GT(result.peak_memory_gib, 0);
+    EXPECT_EQ(result.precision, "fp32");
+  }
+}
+
+TEST(Bench, CountsWhatTheFirstStageTrains) {
+  const Measurement edges = run(1, {.steps = 1}), forward = run(1, {.what = "forward", .steps = 1});
+  EXPECT_GT(edges.trainable, 0);
+  EXPECT_LT(edges.trainable, edges.total);
+  EXPECT_EQ(forward.trainable, 0);
+  EXPECT_EQ(forward.total, edges.total);
+  EXPECT_GT(edges.flops_per_token, 2 * forward.flops_per_token);
+}
+
+TEST(Bench, RanksMeasureTogether) {
+  const Measurement result = run(2, {.steps = 2}, {"parallel.vertex=2"});
+  EXPECT_EQ(result.ranks, 2);
+  EXPECT_EQ(result.vertex, 2);
+  EXPECT_GT(result.exchange_wait, 0);
+  EXPECT_GT(run(2, {.steps = 2}).tokens_per_s, 0);
+}
+
+TEST(Bench, PrintsTheFieldsOfTheInterface) {
+  const Json json = Json::parse(run(1, {.steps = 1}).json());
+  for (const char* key : {"what", "topology", "precision", "ranks", "vertex", "batch", "sequence_length",
+                          "seconds_per_step", "tokens_per_s", "flops_per_token", "peak_share", "gemm_share",
+                          "peak_memory_gib", "exchange_wait", "parameters"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_EQ(json["topology"], "1-2-1");
+  EXPECT_EQ(json["batch"], 2);
+  EXPECT_TRUE(json["parameters"].contains("trainable"));
+}
+
+TEST(Bench, NamesWhatIsMissingOrNotBuilt) {
+  EXPECT_THAT(error_text({.what = "exchange"}), HasSubstr("--what exchange is planned, not built yet"));
+  EXPECT_THAT(error_text({.what = "trian"}), HasSubstr("--what trian is unknown"));
+  EXPECT_THAT(error_text({}, {"train.global_batch=3", "train.micro_batch=2"}), HasSubstr("train.global_batch 3"));
+  const std::string model = testing::tiny_config.substr(0, testing::tiny_config.find("data:"));
+  const auto alone = make_thread_communicators(1);
+  EXPECT_THROW(measure(*alone.front(), parse_config(model, "tiny.yaml"), {}), AgreedError);
+}
+
+}  // namespace
+}  // namespace lmnet

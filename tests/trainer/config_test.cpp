@@ -1,0 +1,198 @@
+#include "trainer/config/config.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "tests/trainer/config_helpers.h"
+
+namespace lmnet {
+namespace {
+
+using testing::configs_folder;
+using ::testing::ElementsAre;
+using testing::error_of;
+using ::testing::HasSubstr;
+using testing::parse;
+using testing::small;
+using testing::small_config;
+
+TEST(Config, EmptyTextGivesTheDefaults) {
+  Config expected;
+  expected.run.name = "run";
+  EXPECT_EQ(testing::without_places(parse("")), expected);
+  EXPECT_EQ(testing::without_places(parse("run:\nlog:\n")), expected);
+}
+
+TEST(Config, ReadsEveryKindOfValue) {
+  const Config config = parse(R"(
+run: {name: n, dir: out, seed: 18446744073, resume: never, time_limit: 1.5h}
+model: {backbone: some/folder, topology: 1-4-1, sharing: none, aggregation: sum, output: mean, precision: fp32,
+        input: {prefix: 0, edge: {kind: block}}, edge: {kind: block}}
+data:
+  tokenizer: bytes
+  sequence_length: 64
+  streams: 4
+  packing: false
+  train: [{path: "a b*.jsonl", format: alpaca, weight: 0.25}]
+train:
+  global_batch: 6
+  micro_batch: 3
+  stages:
+    - {name: first, trains: [edges, head], until: 0.5Gt, lr: {default: 1e-5, edges: 1e-4}, schedule: linear, warmup: 1Kt}
+  optimizer: {kind: adamw, betas: [0.8, 0.99], eps: 1e-6, weight_decay: 0}
+  clip: 0
+parallel: {vertex: 2, data: 3, backend: mpi, timeout: 2m}
+checkpoint: {every: 5u, keep: 1, keep_every: 50u, on_signal: [USR2]}
+evaluate: {every: 7u, batches: 9}
+log: {every: 1u}
+)");
+  EXPECT_EQ(config.run.folder(), "out/n");
+  EXPECT_EQ(config.run.seed, 18446744073U);
+  EXPECT_EQ(config.run.time_limit, (Span{5400, Span::Unit::seconds}));
+  EXPECT_EQ(config.model.backbone, "some/folder");
+  EXPECT_EQ(config.model.input_edge, "block");
+  EXPECT_EQ(config.data.streams, 4);
+  EXPECT_EQ(config.data.train.at(0).path, "a b*.jsonl");
+  EXPECT_EQ(config.data.train.at(0).where, "x.yaml:10: data.train[0].path");
+  const StageConfig& stage = config.train.stages.at(0);
+  EXPECT_EQ(stage.until, (Span{5e8, Span::Unit::tokens}));
+  EXPECT_EQ(stage.warmup, (Span{1000, Span::Unit::tokens}));
+  EXPECT_EQ(stage.lr, (std::map<std::string, double>{{"default", 1e-5}, {"edges", 1e-4}}));
+  EXPECT_EQ(stage.schedule, ScheduleKind::linear);
+  EXPECT_EQ(config.train.optimizer, (OptimizerConfig{0.8, 0.99, 1e-6, 0}));
+  EXPECT_EQ(config.parallel.timeout_seconds, 120);
+  EXPECT_THAT(config.checkpoint.on_signal, ElementsAre("USR2"));
+  EXPECT_EQ(config.evaluate.batches, 9);
+}
+
+TEST(Config, TopologyIsTextWhateverYamlSees) {
+  for (const std::string topology : {"1", "1-2-1", "1-4-4-4-1", "2024-01-01"}) {
+    EXPECT_EQ(parse("model: {topology: " + topology + "}").model.topology, topology);
+  }
+}
+
+TEST(Config, GraphIsKeptInTheOrderWritten) {
+  const Config config = parse(R"(
+model:
+  topology:
+    vertices: {zebra: {group: g}, ape: {}}
+    edges: [{from: input, to: zebra}, {from: zebra, to: ape, kind: block}, {from: ape, to: head}]
+)");
+  EXPECT_EQ(config.model.topology, "");
+  EXPECT_EQ(config.model.topology_json,
+            R"({"vertices":{"zebra":{"group":"g"},"ape":{}},"edges":[{"from":"input","to":"zebra"},)"
+            R"({"from":"zebra","to":"ape","kind":"block"},{"from":"ape","to":"head"}]})");
+  EXPECT_EQ(config.model.where, "x.yaml:3");
+}
+
+TEST(Config, BackboneMappingHasTypedValues) {
+  const Config config =
+      parse(R"(model: {backbone: {a: 1, b: 1.0, c: 1e-6, d: true, e: null, f: text, g: "1", h: [1, x]}})");
+  EXPECT_EQ(config.model.backbone, "");
+  EXPECT_EQ(config.model.backbone_json,
+            R"({"a":1,"b":1.0,"c":1e-06,"d":true,"e":null,"f":"text","g":"1","h":[1,"x"]})");
+}
+
+TEST(Config, StagesWithoutNameAreCalledAfterWhatTheyTrain) {
+  const Config config = parse(R"(train: {stages: [{trains: [edges, vertices], until: 1u, lr: 1},
+    {trains: [edges], until: 1u, lr: 1}, {trains: [edges], until: 1u, lr: 1}]})");
+  EXPECT_EQ(config.train.stages[0].name, "edges+vertices");
+  EXPECT_EQ(config.train.stages[1].name, "edges");
+  EXPECT_EQ(config.train.stages[2].name, "edges-2");
+}
+
+TEST(Config, PlannedKeysMayHaveTheirDefault) {
+  EXPECT_NO_THROW(parse(R"(
+model: {preset: none, adapters: [], input: {prefix: 0, edge: none}}
+data: {on_bad_record: fail}
+train: {recompute: none, optimizer: {kind: adamw}}
+checkpoint: {async: false}
+evaluate: {tasks: []}
+log: {tensorboard: false}
+)"));
+}
+
+TEST(Config, FileGivesTheRunItsName) {
+  const auto file = std::filesystem::path(::testing::TempDir()) / "config_test_some.run.yaml";
+  std::ofstream(file) << "run: {seed: 2}\n";
+  const Config config = load_config(file);
+  EXPECT_EQ(config.run.name, "config_test_some.run");
+  EXPECT_EQ(config.where, file.string());
+  EXPECT_THAT(
+      error_of([&] { load_config(std::filesystem::path(::testing::TempDir()) / "config_test_some.rum.yaml"); }),
+      ::testing::AllOf(HasSubstr("config_test_some.rum.yaml: no such file, did you mean "), HasSubstr(file.string())));
+  EXPECT_THAT(error_of([&] { load_config(::testing::TempDir()); }), HasSubstr("this is a folder"));
+  std::filesystem::remove(file);
+}
+
+TEST(Config, TrainingNeedsTheseKeys) {
+  EXPECT_NO_THROW(require_trainable(small()));
+  EXPECT_EQ(error_of([] { require_trainable(parse("data: {train: []}\ntrain: {micro_batch: 2}")); }),
+            "x.yaml: training needs model.backbone (a path or a mapping with the keys of a config.json), "
+            "data.sequence_length (a whole number above 0), data.train (a list of {path, format, weight}), "
+            "train.global_batch (a whole number above 0), train.stages (a list of stages {trains, until, lr, …})");
+  EXPECT_EQ(error_of([] { require_trainable(small({"evaluate.every=5u"})); }),
+            "x.yaml: evaluate.every is 5u but there is no data.validation, name its files there");
+}
+
+TEST(Config, EveryFileOfTheConfigsFolderTrains) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(configs_folder())) {
+    SCOPED_TRACE(entry.path());
+    EXPECT_NO_THROW(require_trainable(load_config(entry.path())));
+    ++count;
+  }
+  EXPECT_GT(count, 0);
+}
+
+TEST(Config, ReferenceHasEveryKeyOfTheEffectiveConfig) {
+  const std::string reference = config_reference();
+  for (const std::string key :
+       {"run.name ", "model.input.edge ", "data.train[].path ", "train.stages[].lr ", "log.every "}) {
+    EXPECT_THAT(reference, HasSubstr("\n" + key));
+  }
+  EXPECT_THAT(reference, HasSubstr("(planned: weighted, routed, concat)"));
+  EXPECT_THAT(reference, HasSubstr("required to train"));
+}
+
+TEST(CompareOnResume, EqualConfigsDoNotDiffer) {
+  EXPECT_TRUE(compare_on_resume(small(), small()).empty());
+}
+
+TEST(CompareOnResume, WhatOnlyChangesHowARunGoesIsAllowed) {
+  const Config now = small({"parallel.vertex=2", "train.micro_batch=2", "train.stages[0].until=20u",
+                            "checkpoint.every=5u", "checkpoint.on_signal=[]", "log.every=1u", "evaluate.batches=3",
+                            "run.time_limit=1h", "run.name=other", "run.dir=elsewhere", "run.resume=never"});
+  const auto differences = compare_on_resume(small(), now);
+  EXPECT_EQ(differences.size(), 11U);
+  for (const ConfigDifference& difference : differences) EXPECT_TRUE(difference.allowed) << difference.key;
+}
+
+TEST(CompareOnResume, WhatChangesTheResultIsNot) {
+  const std::vector<std::string> overrides = {"run.seed=9", "model.backbone.hidden_size=16",
+                                              "data.train[0].path=b.jsonl", "train.global_batch=16",
+                                              "train.stages[0].lr=2e-3"};
+  for (const std::string& override : overrides) {
+    const auto differences = compare_on_resume(small(), small({override}));
+    ASSERT_EQ(differences.size(), 1U) << override;
+    EXPECT_FALSE(differences[0].allowed);
+    EXPECT_EQ(differences[0].key, override.substr(0, override.find('=')));
+  }
+}
+
+TEST(CompareOnResume, ShowsBothValuesAndWhatOnlyOneHas) {
+  const auto seed = compare_on_resume(small(), small({"run.seed=9"})).at(0);
+  EXPECT_EQ(seed.old_value, "3");
+  EXPECT_EQ(seed.new_value, "9");
+  const auto added = compare_on_resume(small(), small({"data.validation[0]={path: v, format: text}"}));
+  ASSERT_EQ(added.size(), 4U);
+  EXPECT_EQ(added[0].key, "data.validation");
+  EXPECT_EQ(added[0].new_value, "not given");
+  EXPECT_EQ(added[1].key, "data.validation[0].path");
+  EXPECT_EQ(added[1].old_value, "not given");
+  EXPECT_EQ(added[1].new_value, "v");
+}
+
+}  // namespace
+}  // namespace lmnet

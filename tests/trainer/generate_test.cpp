@@ -1,0 +1,206 @@
+#include "trainer/generate.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "data/errors.h"
+#include "tests/trainer/saved_network_helpers.h"
+#include "trainer/together.h"
+
+namespace lmnet {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::TinyNetwork;
+
+const std::vector<Prompt> prompts = {{"Once upon", {}}, {"a", {}}, {"", {1, 2, 3, 4, 200, 257}}, {"", {}}, {"a", {}}};
+
+/// The most likely next ids, each by one forward of a single row.
+std::vector<int32_t> argmax_walk(SavedNetwork& network, std::vector<int32_t> ids, int64_t count) {
+  std::vector<int32_t> added;
+  for (; count > 0; --count) {
+    at::Tensor tokens = at::tensor(std::vector<int64_t>(ids.begin(), ids.end())).unsqueeze(0);
+    at::Tensor hidden = network.engine().hidden({tokens, {}, {}})[0][-1].unsqueeze(0);
+    ids.push_back(network.engine().logits(hidden).argmax().item<int32_t>());
+    added.push_back(ids.back());
+    if (ids.back() == network.tokenizer().end_of_text()) break;
+  }
+  return added;
+}
+
+std::string error_text(const std::string& lines) {
+  TemporaryFolder folder;
+  std::ofstream(folder / "p.jsonl") << lines;
+  try {
+    read_prompts(folder / "p.jsonl");
+  } catch (const DataError& error) {
+    return std::string(error.what()).substr(folder.path().string().size() + 1);
+  }
+  return "no error";
+}
+
+TEST(Generate, GreedyIsTheMostLikelyTokenAgainAndAgain) {
+  TinyNetwork tiny;
+  const auto completions = Generator(tiny.network).generate(prompts, {.max_new_tokens = 20});
+  ASSERT_EQ(completions.size(), prompts.size());
+  EXPECT_EQ(completions[0].ids, argmax_walk(tiny.network, {'O', 'n', 'c', 'e', ' ', 'u', 'p', 'o', 'n'}, 20));
+  EXPECT_EQ(completions[1].ids, argmax_walk(tiny.network, {'a'}, 20));
+  EXPECT_EQ(completions[2].ids, argmax_walk(tiny.network, {1, 2, 3, 4, 200, 257}, 20));
+  EXPECT_EQ(completions[3].ids, argmax_walk(tiny.network, {256}, 20));
+  EXPECT_EQ(completions[0].text, tiny.network.tokenizer().decode(completions[0].ids));
+  EXPECT_EQ(completions[0].prompt, "Once upon");
+}
+
+TEST(Generate, LogprobIsTheSumOverTheNewTokens) {
+  TinyNetwork tiny;
+  const Completion completion = Generator(tiny.network).generate({prompts[1]}, {.max_new_tokens = 5}).front();
+  std::vector<int64_t> ids = {'a'};
+  ids.insert(ids.end(), completion.ids.begin(), completion.ids.end());
+  const at::Tensor row = at::tensor(ids).unsqueeze(0), inputs = row.narrow(1, 0, row.size(1) - 1);
+  const at::Tensor targets = row.narrow(1, 1, row.size(1) - 1).contiguous();
+  const LossSum sum = tiny.network.engine().loss({inputs.contiguous(), targets, at::ones_like(targets, at::kBool)});
+  EXPECT_NEAR(completion.logprob, -sum.loss, 1e-4);
+}
+
+TEST(Generate, ABatchGivesWhatEachPromptGivesAlone) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  for (const Sampling& sampling : {Sampling{.max_new_tokens = 30}, Sampling{.max_new_tokens = 30,
+                                                                   .temperature = 1,
+                                                                   .top_k = 50,
+                                                                   .top_p = 0.95,
+                                                                   .repetition_penalty = 1.1,
+                                                                   .seed = 5,
+                                                                   .samples = 2}}) {
+    const auto together = generator.generate(prompts, sampling);
+    for (size_t p = 0; p < prompts.size(); ++p) {
+      const auto alone = generator.generate({prompts[p]}, sampling);
+      for (size_t s = 0; s < alone.size(); ++s) {
+        EXPECT_EQ(together[p * alone.size() + s].ids, alone[s].ids);
+        EXPECT_NEAR(together[p * alone.size() + s].logprob, alone[s].logprob, 1e-3);
+      }
+    }
+  }
+}
+
+TEST(Generate, MorePromptsThanABatchHoldsAllEnd) {
+  TinyNetwork tiny;
+  const std::vector<Prompt> many(70, prompts[1]);
+  const auto completions = Generator(tiny.network).generate(many, {.max_new_tokens = 3});
+  ASSERT_EQ(completions.size(), 70U);
+  for (const Completion& completion : completions) EXPECT_EQ(completion.ids, completions[0].ids);
+}
+
+TEST(Generate, TopKOfOneIsGreedyAndSeedsDiffer) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  const auto ids = [&](const Sampling& sampling) { return generator.generate({prompts[0]}, sampling).front().ids; };
+  const auto greedy = ids({.max_new_tokens = 20});
+  EXPECT_EQ(ids({.max_new_tokens = 20, .temperature = 3, .top_k = 1}), greedy);
+  EXPECT_EQ(ids({.max_new_tokens = 20, .temperature = 1e-6}), greedy);
+  const Sampling hot{.max_new_tokens = 20, .temperature = 3}, other{.max_new_tokens = 20, .temperature = 3, .seed = 2};
+  EXPECT_EQ(ids(hot), ids(hot));
+  EXPECT_NE(ids(hot), ids(other));
+}
+
+TEST(Generate, SamplesOfAPromptDiffer) {
+  TinyNetwork tiny;
+  const auto samples =
+      Generator(tiny.network).generate({prompts[0]}, {.max_new_tokens = 20, .temperature = 3, .samples = 2});
+  ASSERT_EQ(samples.size(), 2U);
+  EXPECT_NE(samples[0].ids, samples[1].ids);
+}
+
+TEST(Generate, StopTextsEndATextAndAreCutOff) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  const Completion whole = generator.generate({prompts[0]}, {.max_new_tokens = 20}).front();
+  ASSERT_GE(whole.text.size(), 6U);
+  const std::string stop = whole.text.substr(4, 2);
+  const size_t begin = whole.text.find(stop);
+  const Completion cut =
+      generator.generate({prompts[0]}, {.max_new_tokens = 20, .stop = {"no such text", stop}}).front();
+  EXPECT_EQ(cut.text, whole.text.substr(0, begin));
+  EXPECT_EQ(cut.ids.size(), begin + stop.size());
+  EXPECT_TRUE(cut.stopped);
+}
+
+TEST(Generate, EndOfTextEndsATextAndIsNotPartOfIt) {
+  TinyNetwork tiny;
+  const int32_t end = tiny.network.tokenizer().end_of_text();
+  const Sampling hot{.max_new_tokens = 400, .temperature = 20};
+  const Completion completion = Generator(tiny.network).generate({prompts[0]}, hot).front();
+  const auto found = std::ranges::find(completion.ids, end);
+  EXPECT_EQ(completion.stopped, found != completion.ids.end());
+  EXPECT_GE(found, completion.ids.end() - 1);  // the last one, or not there
+}
+
+TEST(Generate, AnIdOutsideTheVocabularyIsNamed) {
+  TinyNetwork tiny;
+  try {
+    Generator(tiny.network).generate({prompts[0], {"", {3, 258}}}, {});
+    FAIL() << "no error";
+  } catch (const DataError& error) {
+    EXPECT_STREQ(error.what(), "prompt 2: id 258 is outside the vocabulary of 258");
+  }
+}
+
+TEST(Generate, RanksPrintTheCompletionsInTheOrderOfThePrompts) {
+  TemporaryFolder run;
+  testing::save_tiny_network(run.path() / "checkpoints");
+  std::vector<std::string> printed;
+  for (const int ranks : {1, 2, 3, 7}) {
+    ::testing::internal::CaptureStdout();
+    run_ranks(ranks, [&](Communicator& world) {
+      generate(world, run.path(), prompts, {.max_new_tokens = 8, .samples = 2}, /*jsonl=*/true);
+    });
+    printed.push_back(::testing::internal::GetCapturedStdout());
+    EXPECT_EQ(printed.back(), printed.front());
+  }
+  std::istringstream lines(printed.front());
+  std::string line;
+  std::getline(lines, line);
+  const auto json = nlohmann::json::parse(line);
+  EXPECT_EQ(json["prompt"], "Once upon");
+  EXPECT_EQ(json["ids"].size(), 8U);
+  EXPECT_LT(json["logprob"].get<double>(), 0);
+  EXPECT_TRUE(json["text"].is_string());
+  EXPECT_EQ(std::ranges::count(printed.front(), '\n'), 10);
+}
+
+TEST(Generate, AMissingCheckpointEndsAllRanksWithThree) {
+  TemporaryFolder folder;
+  run_ranks(2, [&](Communicator& world) {
+    try {
+      generate(world, folder / "nothing", prompts, {}, false);
+      ADD_FAILURE() << "no error";
+    } catch (const AgreedError& error) {
+      EXPECT_EQ(error.code(), 3);
+      EXPECT_THAT(error.what(), HasSubstr("nothing: there is no such checkpoint or run"));
+    }
+  });
+}
+
+TEST(Prompts, AreTextsOrIds) {
+  TemporaryFolder folder;
+  std::ofstream(folder / "p.jsonl") << "{\"prompt\": \"a\\n\", \"id\": 7}\n\n{\"ids\": [1, 2]}\n";
+  const auto read = read_prompts(folder / "p.jsonl");
+  ASSERT_EQ(read.size(), 2U);
+  EXPECT_EQ(read[0].text, "a\n");
+  EXPECT_EQ(read[1].ids, (std::vector<int32_t>{1, 2}));
+}
+
+TEST(Prompts, BadLinesAreNamed) {
+  EXPECT_EQ(error_text("{\"prompt\": \"a\"}\n{\"prompt\": 3}\n"), "p.jsonl:2: \"prompt\" must be a text");
+  EXPECT_THAT(error_text("{\"prompt\"\n"), HasSubstr("p.jsonl:1: no JSON object"));
+  EXPECT_THAT(error_text("{\"text\": \"a\"}\n"), HasSubstr("p.jsonl:1: a prompt has either"));
+  EXPECT_THAT(error_text("{\"messages\": []}\n"), HasSubstr("p.jsonl:1: \"messages\" is planned"));
+  EXPECT_THAT(error_text("{\"ids\": [-1]}\n"), HasSubstr("p.jsonl:1: \"ids\" must be a list"));
+  EXPECT_THAT(error_text("\n"), HasSubstr("p.jsonl: there is no prompt"));
+  EXPECT_THROW(read_prompts("/nowhere/p.jsonl"), DataError);
+}
+
+}  // namespace
+}  // namespace lmnet

@@ -1,0 +1,150 @@
+#include "trainer/config/config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "model/graph/errors.h"
+#include "trainer/config/schema.h"
+#include "trainer/config/words.h"
+
+namespace lmnet {
+namespace {
+
+using config::KeyInfo;
+using config::Node;
+
+Config read_config(const std::string& yaml, const std::string& where, std::span<const std::string> overrides,
+                   const std::string& default_name) {
+  Node tree = config::read_file_text(yaml, where);
+  for (const std::string& argument : overrides) config::apply_override(tree, argument);
+  const auto schema = config::config_schema();
+  config::check_keys(tree, schema.keys());
+  Config result;
+  schema.read(result, tree, "");
+  result.where = where;
+  if (result.model.where.empty()) result.model.where = where;
+  if (result.run.name.empty()) result.run.name = default_name;
+  return result;
+}
+
+/// Other configs of the folder, for who mistyped the name of one.
+std::string near_file(const std::filesystem::path& file) {
+  std::vector<std::string> others;
+  std::error_code unreadable;
+  const auto folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+  for (const auto& entry : std::filesystem::directory_iterator(folder, unreadable)) {
+    if (entry.is_regular_file(unreadable)) others.push_back(entry.path().filename().string());
+  }
+  const std::string near = nearest(file.filename().string(), others);
+  return near.empty() ? "" : fmt::format(", did you mean {}?", (file.parent_path() / near).string());
+}
+
+using Values = std::vector<std::pair<std::string, std::string>>;  // key path and value on one line
+
+void flatten(const Node& node, const std::string& path, Values& values) {
+  const bool of_maps = !node.items.empty() && node.items.front().kind == Node::Kind::map;
+  if (node.kind == Node::Kind::map && !node.items.empty()) {
+    for (const Node& item : node.items) flatten(item, config::join(path, item.key), values);
+  } else if (node.kind == Node::Kind::list && of_maps) {
+    for (size_t i = 0; i < node.items.size(); ++i) flatten(node.items[i], config::join(path, i), values);
+  } else {
+    values.emplace_back(path, config::to_flow_text(node));
+  }
+}
+
+Values flatten(const Config& config) {
+  Values values;
+  flatten(config::config_schema().write(config), "", values);
+  return values;
+}
+
+bool may_change_on_resume(const std::string& key) {
+  static const std::vector<std::string> sections = {"parallel.", "checkpoint.", "log.", "evaluate."};
+  static const std::vector<std::string> keys = {"train.micro_batch", "run.time_limit", "run.name", "run.dir",
+                                                "run.resume"};
+  const auto begins = [&](const std::string& section) { return key.starts_with(section); };
+  return std::ranges::any_of(sections, begins) || std::ranges::find(keys, key) != keys.end() ||
+         (key.starts_with("train.stages[") && key.ends_with(".until"));
+}
+
+}  // namespace
+
+Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides) {
+  if (std::filesystem::is_directory(file))
+    throw ConfigError(fmt::format("{}: this is a folder, give a YAML file", file.string()));
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) {
+    const bool exists = std::filesystem::exists(file);
+    throw ConfigError(
+        fmt::format("{}: {}", file.string(), exists ? "this file may not be read" : "no such file" + near_file(file)));
+  }
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return read_config(text.str(), file.string(), overrides, file.stem().string());
+}
+
+Config parse_config(const std::string& yaml, const std::string& where, std::span<const std::string> overrides) {
+  return read_config(yaml, where, overrides, "run");
+}
+
+void require_trainable(const Config& config) {
+  const auto schema = config::config_schema();
+  const Values values = flatten(config);
+  std::vector<std::string> missing;
+  for (const KeyInfo& key : schema.keys()) {
+    if (key.need != config::Need::to_train) continue;
+    const auto gives = [&](const auto& value) {
+      const bool below = value.first.starts_with(key.path + ".") || value.first.starts_with(key.path + "[");
+      return below || (value.first == key.path && value.second != "[]");
+    };
+    if (std::ranges::none_of(values, gives)) missing.push_back(fmt::format("{} ({})", key.path, key.allowed));
+  }
+  if (!missing.empty()) config::fail(config.where, fmt::format("training needs {}", fmt::join(missing, ", ")));
+  if (config.evaluate.every && config.data.validation.empty()) {
+    config::fail(config.where, fmt::format("evaluate.every is {} but there is no data.validation, name its files there",
+                                           to_string(*config.evaluate.every)));
+  }
+}
+
+std::string to_yaml(const Config& config) {
+  return config::to_block_text(config::config_schema().write(config));
+}
+
+std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now) {
+  const Values old_values = flatten(saved), new_values = flatten(now);
+  const auto value_of = [](const Values& values, const std::string& key) -> std::string {
+    const auto found = std::ranges::find(values, key, &Values::value_type::first);
+    return found == values.end() ? "not given" : found->second;
+  };
+  std::vector<ConfigDifference> differences;
+  const auto add = [&](const std::string& key) {
+    const std::string before = value_of(old_values, key), after = value_of(new_values, key);
+    if (before != after) differences.push_back({key, before, after, may_change_on_resume(key)});
+  };
+  for (const auto& [key, value] : old_values) add(key);
+  for (const auto& [key, value] : new_values) {
+    if (value_of(old_values, key) == "not given") add(key);
+  }
+  return differences;
+}
+
+std::string config_reference() {
+  const auto keys = config::config_schema().keys();
+  const auto standard = [](const KeyInfo& key) -> std::string {
+    if (key.need == config::Need::always) return "required";
+    if (key.need == config::Need::to_train && (key.standard.empty() || key.standard == "[]"))
+      return "required to train";
+    return key.standard.empty() ? "-" : key.standard;
+  };
+  std::string table = fmt::format("{:<30} {:<18} {}\n", "key", "default", "meaning | what it takes");
+  for (const KeyInfo& key : keys) {
+    table += fmt::format("{:<30} {:<18} {} | {}\n", key.path, standard(key), key.meaning, key.allowed);
+  }
+  return table;
+}
+
+}  // namespace lmnet

@@ -1,0 +1,164 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lmnet {
+
+/// A length of training: `2000u` updates, `20Gt` tokens, `3e` epochs, `24h` time.
+struct Span {
+  enum class Unit { updates, tokens, epochs, seconds };
+  double value = 0;
+  Unit unit = Unit::updates;
+  bool operator==(const Span&) const = default;
+};
+
+struct RunConfig {
+  std::string name;
+  std::filesystem::path dir = "runs";
+  uint64_t seed = 1;
+  std::string resume = "auto";  // auto | never | a checkpoint's path
+  std::optional<Span> time_limit;
+  std::filesystem::path folder() const { return dir / name; }
+  bool operator==(const RunConfig&) const = default;
+};
+
+struct ModelConfig {
+  std::string backbone;         // a path (checkpoint of topology 1, config.json, folder); empty when given as a mapping
+  std::string backbone_json;    // the mapping as JSON text; empty when given as a path
+  std::string topology = "1";   // the string; empty when an explicit graph is given
+  std::string topology_json;    // the explicit graph {vertices: …, edges: …} as JSON text, in the order written
+  std::string sharing = "all";  // all | level | none | groups
+  std::string edge = "block";
+  std::string aggregation = "mean";  // sum | mean
+  std::string input_edge;            // "" = none | block
+  std::string output = "first";      // first | mean | sum
+  std::string precision = "bf16";    // bf16 | fp32 | fp64
+  std::string where;                 // file:line of `model`, for errors about the topology
+  bool operator==(const ModelConfig&) const = default;
+};
+
+struct SourceConfig {
+  std::string path;    // a file or a glob
+  std::string format;  // c4 | alpaca | text
+  double weight = 1;
+  std::string where;  // file:line and key path, for errors found when the source is opened
+  bool operator==(const SourceConfig&) const = default;
+};
+
+struct DataConfig {
+  std::string tokenizer = "auto";
+  int64_t sequence_length = 0;
+  std::optional<int64_t> streams;  // empty = auto
+  bool packing = true;
+  std::vector<SourceConfig> train;
+  std::vector<SourceConfig> validation;
+  bool operator==(const DataConfig&) const = default;
+};
+
+enum class ScheduleKind { constant, linear, cosine };
+
+struct StageConfig {
+  std::string name;
+  std::vector<std::string> trains;  // edges | vertices | embeddings | head
+  Span until;
+  std::map<std::string, double> lr;  // by trained group, "default" for the rest
+  ScheduleKind schedule = ScheduleKind::constant;
+  Span warmup;
+  bool operator==(const StageConfig&) const = default;
+};
+
+struct OptimizerConfig {
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
+  bool operator==(const OptimizerConfig&) const = default;
+};
+
+struct TrainConfig {
+  int64_t global_batch = 0;  // sequences in one update
+  int64_t micro_batch = 0;   // sequences of one replica in one forward; 0 = not given = global_batch / DP
+  std::vector<StageConfig> stages;
+  OptimizerConfig optimizer;
+  double clip = 1.0;  // 0 = off
+  bool operator==(const TrainConfig&) const = default;
+};
+
+struct ParallelConfig {
+  int vertex = 1;
+  std::optional<int> data;  // empty = auto
+  std::string backend = "auto";
+  double timeout_seconds = 300;
+  bool operator==(const ParallelConfig&) const = default;
+};
+
+struct CheckpointConfig {
+  std::optional<Span> every;  // updates; empty = only at the end and on signals
+  int keep = 3;
+  std::optional<Span> keep_every;
+  std::vector<std::string> on_signal = {"TERM", "USR1"};
+  bool operator==(const CheckpointConfig&) const = default;
+};
+
+struct EvaluateConfig {
+  std::optional<Span> every;
+  int64_t batches = 0;  // of micro_batch sequences a replica; 0 = the whole validation set once
+  bool operator==(const EvaluateConfig&) const = default;
+};
+
+struct LogConfig {
+  Span every{10, Span::Unit::updates};
+  bool operator==(const LogConfig&) const = default;
+};
+
+struct Config {
+  RunConfig run;
+  ModelConfig model;
+  DataConfig data;
+  TrainConfig train;
+  ParallelConfig parallel;
+  CheckpointConfig checkpoint;
+  EvaluateConfig evaluate;
+  LogConfig log;
+  std::string where;  // the file, for errors
+  bool operator==(const Config&) const = default;
+};
+
+/// Reads a YAML file and applies `key=value` overrides (`train.stages[0].lr=1e-3`). Strict: unknown, duplicate,
+/// mistyped and out-of-range keys, and values that are planned but not built, throw ConfigError with file:line (or the
+/// argument), key path, allowed values and the nearest valid name.
+Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+
+/// The same from text; `where` stands for the file in errors.
+Config parse_config(const std::string& yaml, const std::string& where, std::span<const std::string> overrides = {});
+
+/// Throws ConfigError that names the file and the missing keys where the config is not enough to train: `bench` and
+/// `inspect` do with less.
+void require_trainable(const Config& config);
+
+/// The effective config as YAML that load_config() reads back to the same values; every key stands there
+/// but those without a value.
+std::string to_yaml(const Config& config);
+
+/// What differs between the config of an existing run and a new one.
+struct ConfigDifference {
+  std::string key, old_value, new_value;
+  bool allowed;  // parallel.*, train.micro_batch, until, checkpoint.*, log.*, evaluate.*, run.time_limit, run.name,
+                 // run.dir, run.resume
+};
+std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
+
+/// The keys, their defaults and meaning, one a line: `lmnet help config`.
+std::string config_reference();
+
+/// `text` as a length of training; throws ConfigError that starts with `where`.
+Span parse_span(const std::string& text, const std::string& where);
+std::string to_string(const Span& span);
+
+/// The candidate with the smallest edit distance to `word`, if it is near enough to be meant; else empty.
+std::string nearest(std::string_view word, std::span<const std::string> candidates);
+
+}  // namespace lmnet

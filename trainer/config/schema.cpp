@@ -1,0 +1,268 @@
+#include "trainer/config/schema.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <tuple>
+
+#include "trainer/config/stages.h"
+#include "trainer/config/words.h"
+
+namespace lmnet::config {
+namespace {
+
+using enum Span::Unit;
+
+/// A value of a Config that is text or a mapping kept as JSON text.
+struct TextOrMapping {
+  std::string text, json;
+};
+
+Codec<TextOrMapping> text_or_mapping(const std::string& allowed) {
+  return {allowed,
+          [=](const Node& node, const std::string& path) -> TextOrMapping {
+            if (node.kind == Node::Kind::map && !node.items.empty()) return {"", to_json(node).dump()};
+            if (node.kind != Node::Kind::scalar || node.text.empty()) refuse(node, path, allowed);
+            return {node.text, ""};
+          },
+          [](const TextOrMapping& value) {
+            if (!value.json.empty()) return from_json(nlohmann::ordered_json::parse(value.json));
+            return value.text.empty() ? Node{} : Node::word(value.text);
+          }};
+}
+
+Codec<std::string> edge_kind(bool may_be_none) {
+  const std::string allowed = may_be_none ? "none or {kind: block}" : "{kind: block}";
+  const Codec<std::string> kind = choice({"block"}, {"attention", "mlp", "linear", "identity"});
+  return {allowed,
+          [=](const Node& node, const std::string& path) -> std::string {
+            if (may_be_none && node.kind == Node::Kind::scalar && node.text == "none") return "";
+            if (node.kind == Node::Kind::list) refuse_planned(node, path, "use " + allowed);
+            if (node.kind != Node::Kind::map) refuse(node, path, allowed);
+            const std::array<std::string, 1> known = {"kind"};
+            for (const Node& entry : node.items) {
+              if (entry.key != "kind") refuse_key(entry, path, known);
+            }
+            if (node.items.empty()) refuse(node, path, allowed);
+            return kind.read(node.items.front(), join(path, "kind"));
+          },
+          [=](const std::string& value) {
+            if (value.empty()) return Node::word("none");
+            Node node{.kind = Node::Kind::map, .items = {kind.write(value)}};
+            node.items.front().key = "kind";
+            return node;
+          }};
+}
+
+Codec<std::string> folder_name() {
+  Codec<std::string> codec = text();
+  codec.allowed = "a folder's name";
+  codec.read = [read = codec.read](const Node& node, const std::string& path) {
+    const std::string name = read(node, path);
+    if (name.find('/') != name.npos || name == "." || name == "..") {
+      refuse(node, path, "a folder's name without \"/\" (run.dir says where it lies)");
+    }
+    return name;
+  };
+  return codec;
+}
+
+Codec<std::string> tokenizer_name() {
+  Codec<std::string> codec = choice({"auto", "bytes"});
+  codec.read = [read = codec.read](const Node& node, const std::string& path) {
+    const bool is_path = node.text.find('/') != node.text.npos || node.text.ends_with(".json");
+    if (is_path) refuse_planned(node, path, "use bytes");
+    return read(node, path);
+  };
+  codec.allowed += " (planned: a folder or tokenizer.json)";
+  return codec;
+}
+
+Codec<int> small_whole(int64_t least) {
+  return cast<int>(whole(least, std::numeric_limits<int>::max()));
+}
+
+Codec<double> seconds_of_time() {
+  return convert<double, Span>(
+      length({seconds}), [](const Span& span) { return span.value; },
+      [](const double& value) {
+        return Span{value, seconds};
+      });
+}
+
+Mapping<RunConfig> run_keys() {
+  Mapping<RunConfig> keys;
+  keys.key("name", &RunConfig::name, given(folder_name()), "the run's folder in run.dir; without it the file's name")
+      .key("dir", &RunConfig::dir, cast<std::filesystem::path>(text()), "where runs lie")
+      .key("seed", &RunConfig::seed, cast<uint64_t>(whole(0)), "of initial weights and the order of the data")
+      .key("resume", &RunConfig::resume, text(), "auto (newest complete checkpoint of the run), never, or a checkpoint")
+      .key("time_limit", &RunConfig::time_limit, or_word("none", length({seconds})), "save and stop after this time");
+  return keys;
+}
+
+Mapping<ModelConfig> model_keys() {
+  using Model = ModelConfig;
+  Mapping<Model> input;
+  input.constant<int64_t>("prefix", 0, only<int64_t>(0, whole(0), "more"), "learnt vectors before the input")
+      .key("edge", &Model::input_edge, edge_kind(true), "between the embeddings and each vertex of the first level");
+  Mapping<Model> keys;
+  keys.bound<TextOrMapping>(
+          "backbone",
+          [](const Model& model) {
+            return TextOrMapping{model.backbone, model.backbone_json};
+          },
+          [](Model& model, TextOrMapping value) {
+            std::tie(model.backbone, model.backbone_json) = std::tie(value.text, value.json);
+          },
+          text_or_mapping("a path or a mapping with the keys of a config.json"),
+          "a checkpoint of topology 1; or a config.json or a mapping with its keys: random weights", Need::to_train)
+      .bound<TextOrMapping>(
+          "topology",
+          [](const Model& model) {
+            return TextOrMapping{model.topology, model.topology_json};
+          },
+          [](Model& model, TextOrMapping value) {
+            std::tie(model.topology, model.topology_json) = std::tie(value.text, value.json);
+          },
+          text_or_mapping("a string such as 1-4-1 or a mapping {vertices: …, edges: …}"),
+          "how many vertices each level has")
+      .key("sharing", &Model::sharing, choice({"all", "level", "none", "groups"}), "which vertices share weights")
+      .constant<std::string>("preset", "none",
+                             choice({"none"}, {"reference-gpt2", "reference-causal", "reference-classifier",
+                                               "reference-classifier-separate"}),
+                             "a model as published")
+      .key("edge", &Model::edge, edge_kind(false), "between vertices of neighbouring levels")
+      .key("aggregation", &Model::aggregation, choice({"sum", "mean"}, {"weighted", "routed", "concat"}),
+           "of the edges that meet in a vertex")
+      .group("input", input)
+      .key("output", &Model::output, choice({"first", "mean", "sum"}), "which vertices of the last level feed the head")
+      .constant<std::vector<std::string>>("adapters", {}, empty_list(), "lora, prefix, adapter_l, adapter_h")
+      .key("precision", &Model::precision, choice({"bf16", "fp32", "fp64"}), "bf16 keeps fp32 master weights")
+      .check([](Model& model, const Node& node, const std::string&) {
+        const Node* topology = node.find("topology");
+        model.where = (topology ? topology : &node)->where;
+      });
+  return keys;
+}
+
+Mapping<SourceConfig> source_keys() {
+  Mapping<SourceConfig> keys;
+  keys.key("path", &SourceConfig::path, given(text()), "a file or a glob", Need::always)
+      .key("format", &SourceConfig::format, given(choice({"c4", "alpaca", "text"})), "how its records are written",
+           Need::always)
+      .key("weight", &SourceConfig::weight, real(above_zero()), "its share of the tokens")
+      .check([](SourceConfig& source, const Node& node, const std::string& path) {
+        source.where = fmt::format("{}: {}", node.find("path")->where, join(path, "path"));
+      });
+  return keys;
+}
+
+Mapping<DataConfig> data_keys() {
+  const auto sources = list_of(source_keys().codec(), "a list of {path, format, weight}");
+  Mapping<DataConfig> keys;
+  keys.key("tokenizer", &DataConfig::tokenizer, tokenizer_name(), "auto is the backbone's")
+      .key("sequence_length", &DataConfig::sequence_length, given(whole(1)), "tokens of a sequence", Need::to_train)
+      .key("streams", &DataConfig::streams, or_word("auto", whole(1)), "independent readers; fixed when a run begins")
+      .key("packing", &DataConfig::packing, boolean(), "several texts in one sequence")
+      .constant<std::string>("on_bad_record", "fail", choice({"fail"}, {"skip"}), "what a broken record does")
+      .key("train", &DataConfig::train, sources, "what to train on", Need::to_train)
+      .key("validation", &DataConfig::validation, sources, "what to evaluate on");
+  return keys;
+}
+
+Mapping<OptimizerConfig> optimizer_keys() {
+  using Optimizer = OptimizerConfig;
+  Codec<std::vector<double>> betas = list_of(real(share()), "two numbers from 0 to below 1");
+  betas.read = [read = betas.read, allowed = betas.allowed](const Node& node, const std::string& path) {
+    const std::vector<double> values = read(node, path);
+    if (values.size() != 2) refuse(node, path, allowed);
+    return values;
+  };
+  Mapping<Optimizer> keys;
+  keys.constant<std::string>("kind", "adamw", choice({"adamw"}), "the only one so far")
+      .bound<std::vector<double>>(
+          "betas",
+          [](const Optimizer& o) {
+            return std::vector{o.beta1, o.beta2};
+          },
+          [](Optimizer& o, const std::vector<double>& values) { o.beta1 = values[0], o.beta2 = values[1]; }, betas,
+          "decay of the two moments")
+      .key("eps", &Optimizer::eps, real(above_zero()), "added to the root of the second moment")
+      .key("weight_decay", &Optimizer::weight_decay, real(zero_or_above()), "on matrices only");
+  return keys;
+}
+
+Mapping<TrainConfig> train_keys() {
+  Mapping<TrainConfig> keys;
+  keys.key("global_batch", &TrainConfig::global_batch, given(whole(1)), "sequences in one update", Need::to_train)
+      .key("micro_batch", &TrainConfig::micro_batch, given(whole(1)), "sequences of one replica in one forward",
+           Need::to_train)
+      .key("stages", &TrainConfig::stages, list_of(stage_keys().codec(), "a list of stages {trains, until, lr, …}"),
+           "what trains, how long, how fast, one after the other", Need::to_train)
+      .key("optimizer", &TrainConfig::optimizer, optimizer_keys().codec(), "")
+      .key("clip", &TrainConfig::clip, real(zero_or_above()), "largest norm of the gradient; 0 = off")
+      .constant<std::string>("recompute", "none", choice({"none"}, {"blocks"}), "forward again instead of keeping")
+      .check([](TrainConfig& train, const Node& node, const std::string& path) {
+        if (const Node* stages = node.find("stages")) name_stages(train.stages, *stages, join(path, "stages"));
+        if (train.micro_batch == 0 || train.global_batch % train.micro_batch == 0) return;
+        fail(place_of(node, "micro_batch", "global_batch"),
+             fmt::format("{} {} is not a multiple of train.micro_batch {}", join(path, "global_batch"),
+                         train.global_batch, train.micro_batch));
+      });
+  return keys;
+}
+
+Mapping<ParallelConfig> parallel_keys() {
+  Mapping<ParallelConfig> keys;
+  keys.key("vertex", &ParallelConfig::vertex, small_whole(1), "ranks that share one replica of the network")
+      .key("data", &ParallelConfig::data, or_word("auto", small_whole(1)), "replicas; auto: ranks / parallel.vertex")
+      .key("backend", &ParallelConfig::backend, choice({"auto", "mpi"}, {"nccl"}), "what carries the exchanges")
+      .key("timeout", &ParallelConfig::timeout_seconds, seconds_of_time(), "how long to wait for a silent rank");
+  return keys;
+}
+
+Mapping<CheckpointConfig> checkpoint_keys() {
+  using Checkpoint = CheckpointConfig;
+  const auto every = or_word("none", length({updates}));
+  const std::string signals = "a list of TERM, INT, USR1 and USR2";
+  Mapping<Checkpoint> keys;
+  keys.key("every", &Checkpoint::every, every, "between two checkpoints; none: at the end and on signals only")
+      .key("keep", &Checkpoint::keep, small_whole(1), "how many of the newest stay")
+      .key("keep_every", &Checkpoint::keep_every, every, "those of its multiples stay for good")
+      .constant<bool>("async", false, only(false, boolean(), "true"), "write while training goes on")
+      .key("on_signal", &Checkpoint::on_signal, set_of(choice({"TERM", "INT", "USR1", "USR2"}), signals, true),
+           "which signals save and stop");
+  return keys;
+}
+
+Mapping<EvaluateConfig> evaluate_keys() {
+  Mapping<EvaluateConfig> keys;
+  keys.key("every", &EvaluateConfig::every, or_word("none", length({updates})), "between two validations")
+      .key("batches", &EvaluateConfig::batches, whole(0), "micro batches of one validation; 0 = all of the data")
+      .constant<std::vector<std::string>>("tasks", {}, empty_list(), "benchmarks");
+  return keys;
+}
+
+Mapping<LogConfig> log_keys() {
+  Mapping<LogConfig> keys;
+  keys.key("every", &LogConfig::every, length({updates}), "between two lines of metrics")
+      .constant<bool>("tensorboard", false, only(false, boolean(), "true"), "event files for TensorBoard");
+  return keys;
+}
+
+}  // namespace
+
+Mapping<Config> config_schema() {
+  Mapping<Config> keys;
+  keys.key("run", &Config::run, run_keys().codec(), "")
+      .key("model", &Config::model, model_keys().codec(), "")
+      .key("data", &Config::data, data_keys().codec(), "")
+      .key("train", &Config::train, train_keys().codec(), "")
+      .key("parallel", &Config::parallel, parallel_keys().codec(), "")
+      .key("checkpoint", &Config::checkpoint, checkpoint_keys().codec(), "")
+      .key("evaluate", &Config::evaluate, evaluate_keys().codec(), "")
+      .key("log", &Config::log, log_keys().codec(), "");
+  return keys;
+}
+
+}  // namespace lmnet::config

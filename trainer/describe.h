@@ -1,0 +1,32 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "parallel/plan.h"
+#include "trainer/model_spec.h"
+
+namespace lmnet {
+
+/// `1.14 G`, `15.7 M`, `512`: a count for people.
+std::string short_count(double count);
+/// `12.5 GiB`.
+std::string gib(double bytes);
+/// The most memory this process ever held, in GiB.
+double peak_memory_gib();
+
+/// Parameters by part, and which of them train in each stage.
+std::string parameter_table(const ModelSpec& spec, const std::vector<StageConfig>& stages);
+
+/// Bytes that the fullest rank of a vertex-parallel group holds in a stage: weights, gradients, master weights and
+/// moments. Activations are not counted.
+int64_t weight_bytes(const ModelSpec& spec, const Plan& plan, const Trains& trains);
+
+/// Model FLOP for one token of the batch, attention included: forward and, where something trains, backward; a frozen
+/// weight costs 4 (its input's gradient), a trained one 6, each time that it is used.
+double training_flops_per_token(const ModelSpec& spec, const Trains& trains, int64_t sequence_length);
+
+/// The graph as lines of levels: vertices, the edges between them, the groups.
+std::string draw_topology(const Graph& graph);
+
+}  // namespace lmnet

@@ -1,0 +1,87 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+
+#include "model/sequence.h"
+#include "model/walk.h"
+#include "parallel/mesh.h"
+#include "parallel/plan.h"
+#include "trainer/optimizer.h"
+
+namespace lmnet {
+
+/// What all ranks know after an update.
+struct UpdateResult {
+  double loss = 0;       // mean over the valid targets of the global batch (0 without any)
+  double grad_norm = 0;  // before clipping, each parameter counted once
+  int64_t targets = 0;   // valid targets of the global batch
+  bool stop = false;     // some rank wants to stop
+  double exchange_seconds = 0;  // this rank's, inside exchanges and reductions
+};
+
+struct UpdateOptions {
+  std::map<Parameter::Part, double> lr;
+  double clip = 0;  // 0 = off
+  int64_t micro_batch = 0;  // rows at a time; 0 = all
+  bool stop = false;  // this rank was told to stop; rides on the norm's all-reduce
+};
+
+/// Loss sum and number of targets over all ranks.
+struct LossSum {
+  double loss = 0;
+  int64_t targets = 0;
+};
+
+/// A loss or gradient that is not finite. Thrown on every rank, before any weight changes.
+class NonFiniteError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Trains one replica's part of a network on one rank: the plan of the stage, the network's parts that this rank holds,
+/// the walk with the distributed exchange, the reduction of gradients, the optimiser. Knows nothing of files.
+class Engine {
+ public:
+  Engine(const BackboneConfig& backbone, const Graph& graph, at::ScalarType dtype, const OptimizerConfig& optimizer,
+         Mesh& mesh);
+
+  /// Draws every parameter from the seed by its name.
+  void initialize(uint64_t seed);
+
+  /// Throws ConfigError when nothing can train, or a tied head is named.
+  void begin_stage(const Trains& trains);
+
+  /// One update on this replica's rows of the global batch (the same on all ranks of the replica).
+  UpdateResult update(const Sequence& batch, const UpdateOptions& options);
+
+  /// Gradients as update() would use them, before clipping, left in the optimiser's buffers. For tests.
+  UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false);
+
+  /// Loss over all ranks, each replica giving its own rows (possibly none).
+  LossSum loss(const Sequence& batch);
+
+  /// What the head reads, [R, T, D], at this rank's rows of the head. Without a vertex-parallel group: all rows.
+  at::Tensor hidden(const Sequence& batch);
+  /// Logits of vectors that the head reads: [M, D] → [M, V].
+  at::Tensor logits(const at::Tensor& hidden);
+
+  Network& network() { return *network_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  const Plan& plan() const { return *plan_; }
+  Mesh& mesh() { return mesh_; }
+
+ private:
+  void enter_stage(const Trains& trains);
+  template <typename F>
+  auto walk(const Sequence& batch, F&& run);
+
+  Mesh& mesh_;
+  Trains trains_;
+  std::unique_ptr<Plan> plan_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Optimizer> optimizer_;
+  double exchange_seconds_ = 0;
+};
+
+}  // namespace lmnet

@@ -1,0 +1,170 @@
+#include "trainer/evaluate.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "data/errors.h"
+#include "data/loader.h"
+#include "data/packer.h"
+#include "model/graph/errors.h"
+#include "trainer/batch.h"
+#include "trainer/generate.h"
+#include "trainer/model_spec.h"
+#include "trainer/together.h"
+
+namespace lmnet {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string trimmed(const std::string& text) {
+  constexpr const char* space = " \t\r\n";
+  const size_t begin = text.find_first_not_of(space);
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(space) - begin + 1);
+}
+
+void add_loss(SavedNetwork& network, const Sequence& row, Item& item) {
+  const LossSum sum = network.engine().loss(row);
+  item.tokens = sum.targets;
+  item.loss = sum.loss / static_cast<double>(std::max<int64_t>(1, sum.targets));
+}
+
+/// A record as a row of its own, as long as it is.
+Sequence row_of(const SavedNetwork& network, const Record& record) {
+  Document document;
+  make_document(network.tokenizer(), record, RowShape{}, document);
+  if (record.prompt.empty()) {  // the start of a text, as in training
+    document.tokens.insert(document.tokens.begin(), network.tokenizer().end_of_text());
+    document.learn.insert(document.learn.begin(), 0);
+  }
+  TokenBatch batch;
+  batch.rows = 1;
+  batch.length = static_cast<int64_t>(document.tokens.size());
+  batch.tokens = std::move(document.tokens);
+  batch.learn = std::move(document.learn);
+  return to_sequence(batch);
+}
+
+std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
+  std::vector<Item> items;
+  int64_t number = 0;
+  for (const auto& file : expand(options.data))
+    read_records(file, parse_format(options.format), [&](int64_t, Record&& record) {
+      if (number++ % size != rank) return true;
+      Item& item = items.emplace_back();
+      add_loss(network, row_of(network, record), item);
+      item.prompt = std::move(record.prompt);
+      item.answer = std::move(record.answer);
+      return true;
+    });
+  if (number == 0) throw DataError(fmt::format("{}: there is no record in it", options.data));
+  if (options.max_new_tokens == 0) return items;
+  std::vector<Prompt> prompts;
+  for (const Item& item : items) prompts.push_back({item.prompt, {}});
+  Sampling greedy;
+  greedy.max_new_tokens = options.max_new_tokens;
+  const std::vector<Completion> completions = Generator(network).generate(prompts, greedy);
+  for (size_t i = 0; i < items.size(); ++i) {
+    items[i].generates = true;
+    items[i].generated = completions[i].text;
+    items[i].match = trimmed(items[i].generated) == trimmed(items[i].answer);
+  }
+  return items;
+}
+
+std::vector<Item> evaluate_text(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
+  const std::vector<TokenBatch> rows =
+      validation_batches({{options.data, parse_format(options.format), 1}}, network.tokenizer(),
+                         network.sequence_length(), /*packing=*/true, /*rows=*/1);
+  std::vector<Item> items;
+  for (size_t i = rank; i < rows.size(); i += size) add_loss(network, to_sequence(rows[i]), items.emplace_back());
+  return items;
+}
+
+Json to_json(const Item& item) {
+  Json json = {{"tokens", item.tokens}, {"loss", item.loss}};
+  if (!item.generates && item.prompt.empty()) return json;
+  json["prompt"] = item.prompt;
+  json["answer"] = item.answer;
+  if (!item.generates) return json;
+  json["generated"] = item.generated;
+  json["match"] = item.match;
+  return json;
+}
+
+/// The items of all ranks in the order of the data, numbered.
+std::vector<Json> gather_items(Communicator& world, const std::vector<Item>& mine) {
+  Json list = Json::array();
+  for (const Item& item : mine) list.push_back(to_json(item));
+  const std::vector<uint8_t> packed = Json::to_msgpack(list);
+  std::vector<Json> by_rank;
+  for (const std::string& text : gather_texts(world, {packed.begin(), packed.end()}))
+    by_rank.push_back(Json::from_msgpack(text));
+  std::vector<Json> items;
+  for (size_t i = 0; i / by_rank.size() < by_rank[i % by_rank.size()].size(); ++i) {
+    Json item = {{"item", i}};
+    item.update(by_rank[i % by_rank.size()][i / by_rank.size()]);
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+void write_items(const std::filesystem::path& file, const std::vector<Json>& items) {
+  std::ofstream out(file);
+  for (const Json& item : items) out << item.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+  if (!out.flush()) throw ConfigError(fmt::format("--items: cannot write {}", file.string()));
+}
+
+void print_summary(const std::vector<Json>& items, bool json) {
+  int64_t tokens = 0, generated = 0, matches = 0;
+  double sum = 0;
+  for (const Json& item : items) {
+    tokens += item["tokens"].get<int64_t>();
+    sum += item["loss"].get<double>() * item["tokens"].get<double>();
+    generated += item.contains("match");
+    matches += item.value("match", false);
+  }
+  const double loss = sum / static_cast<double>(std::max<int64_t>(1, tokens));
+  const double match = static_cast<double>(matches) / static_cast<double>(std::max<int64_t>(1, generated));
+  if (json) {
+    const Json line = {{"items", items.size()},
+                       {"tokens", tokens},
+                       {"loss", loss},
+                       {"perplexity", std::exp(loss)},
+                       {"exact_match", generated > 0 ? Json(match) : Json()}};
+    fmt::print("{}\n", line.dump());
+    return;
+  }
+  fmt::print("{} items · loss {:.4f} · perplexity {:.3f}{}\n", items.size(), loss, std::exp(loss),
+             generated > 0 ? fmt::format(" · exact match {:.1f} %", 100 * match) : "");
+}
+
+}  // namespace
+
+std::vector<Item> evaluate_items(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
+  return parse_format(options.format) == Format::alpaca ? evaluate_records(network, options, rank, size)
+                                                        : evaluate_text(network, options, rank, size);
+}
+
+int evaluate(Communicator& world, const std::filesystem::path& checkpoint, const EvaluationOptions& options) {
+  std::vector<Item> mine;
+  together(world, [&] {
+    if (options.max_new_tokens < 0) throw ConfigError("--max-new-tokens takes a whole number from 0 (no answers) on");
+    SavedNetwork network{CheckpointReader(require_checkpoint(checkpoint))};
+    mine = evaluate_items(network, options, world.rank(), world.size());
+  });
+  const std::vector<Json> items = gather_items(world, mine);
+  together(world, [&] {
+    if (world.rank() != 0) return;
+    if (!options.items.empty()) write_items(options.items, items);
+    print_summary(items, options.json);
+  });
+  return 0;
+}
+
+}  // namespace lmnet

@@ -1,0 +1,184 @@
+#include "trainer/inspect.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "model/graph/errors.h"
+#include "model/network.h"
+#include "trainer/checkpoint/errors.h"
+#include "trainer/checkpoint/file_io.h"
+#include "trainer/describe.h"
+#include "trainer/model_spec.h"
+
+namespace lmnet {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// What was found behind the path.
+struct Subject {
+  std::string kind;  // config, backbone or checkpoint
+  fs::path path;
+  ModelSpec spec;
+  std::vector<StageConfig> stages;
+  int64_t sequence_length = 0;  // 0 = not given
+  std::optional<CheckpointReader> checkpoint;
+};
+
+Subject config_subject(const fs::path& file, const Config& config) {
+  return {"config", file, resolve_model(config.model), config.train.stages, config.data.sequence_length, {}};
+}
+
+Subject checkpoint_subject(const fs::path& folder, bool verify) {
+  if (verify) open_checkpoint(folder, /*verify=*/true);
+  CheckpointReader reader(folder);
+  const Config config = parse_config(reader.config_yaml(), (folder / "config.yaml").string());
+  ModelSpec spec = model_of_checkpoint(reader);
+  return {"checkpoint", folder, std::move(spec), config.train.stages, config.data.sequence_length, std::move(reader)};
+}
+
+Subject backbone_subject(const fs::path& file) {
+  ModelSpec spec;
+  spec.backbone = BackboneConfig::from_json(read_text(file), file.string());
+  spec.graph = Graph::layered("1");
+  return {"backbone", file, std::move(spec), {}, 0, {}};
+}
+
+Subject open_subject(const fs::path& what, std::span<const std::string> overrides, bool verify) {
+  const auto plain = [&] {
+    if (!overrides.empty())
+      throw ConfigError(fmt::format("argument \"{}\": {} is no config, so nothing in it can be set", overrides.front(),
+                                    what.string()));
+  };
+  if (fs::is_directory(what)) {
+    plain();
+    if (const auto checkpoint = find_checkpoint(what)) return checkpoint_subject(*checkpoint, verify);
+    const bool unfinished = fs::exists(what / "state.json");  // a checkpoint that lost its manifest
+    if (fs::exists(what / "config.yaml") && !unfinished) return config_subject(what, load_config(what / "config.yaml"));
+    if (fs::exists(what / "config.json")) return backbone_subject(what / "config.json");
+    throw CheckpointError(
+        fmt::format("{}: this folder is no checkpoint, no run and no backbone: it has neither "
+                    "manifest.json nor config.yaml nor config.json",
+                    what.string()));
+  }
+  const std::string kind = what.extension().string();
+  if (kind == ".safetensors" || kind == ".h5")
+    throw ConfigError(fmt::format("{}: inspecting {} files is planned, not built yet", what.string(), kind));
+  if (kind != ".json") return config_subject(what, load_config(what, overrides));
+  plain();
+  if (!fs::exists(what)) throw ConfigError(fmt::format("{}: no such file", what.string()));
+  return backbone_subject(what);
+}
+
+/// All groups that train in some stage.
+Trains trains_ever(const std::vector<StageConfig>& stages) {
+  Trains all;
+  for (const StageConfig& stage : stages) {
+    const Trains trains = parse_trains(stage);
+    all.edges |= trains.edges;
+    all.vertices |= trains.vertices;
+    all.embeddings |= trains.embeddings;
+    all.head |= trains.head;
+  }
+  return all;
+}
+
+const char* dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kBFloat16:
+      return "bf16";
+    case at::kFloat:
+      return "fp32";
+    case at::kDouble:
+      return "fp64";
+    default:
+      return at::toString(dtype);
+  }
+}
+
+Json checkpoint_json(const CheckpointReader& checkpoint, bool verified) {
+  const Manifest& manifest = checkpoint.manifest();
+  Json tensors = Json::array();
+  for (const StoredTensor& tensor : checkpoint.tensors())
+    tensors.push_back({{"name", tensor.name},
+                       {"dtype", dtype_name(tensor.dtype)},
+                       {"shape", tensor.shape},
+                       {"file", manifest.tensors.at(tensor.name)}});
+  return {
+      {"update", manifest.update}, {"stage", manifest.stage_name},
+      {"tokens", manifest.tokens}, {"layout", {{"vertex", manifest.vertex_parallel}, {"data", manifest.data_parallel}}},
+      {"verified", verified},      {"tensors", std::move(tensors)}};
+}
+
+Json to_json(const Subject& subject, bool verified) {
+  const ModelSpec& spec = subject.spec;
+  const ParameterCount count = count_parameters(spec.backbone, spec.graph);
+  Json json = {{"kind", subject.kind},
+               {"path", subject.path.string()},
+               {"topology", spec.graph.topology()},
+               {"parameters",
+                {{"total", count.total()},
+                 {"trainable", count.trainable(trains_ever(subject.stages))},
+                 {"vertex", count.vertex},
+                 {"vertices", count.vertices},
+                 {"edges", count.edges},
+                 {"embeddings", count.embeddings},
+                 {"head", count.head}}},
+               {"backbone", Json::parse(spec.backbone.to_json())}};
+  if (subject.kind != "backbone") json["precision"] = dtype_name(spec.dtype);
+  if (subject.sequence_length > 0) {
+    json["sequence_length"] = subject.sequence_length;
+    json["forward_flops_per_token"] = training_flops_per_token(spec, {}, subject.sequence_length);
+  }
+  for (const StageConfig& stage : subject.stages) {
+    Json& entry = json["stages"].emplace_back(Json{{"name", stage.name}, {"trains", stage.trains}});
+    entry["trainable"] = count.trainable(parse_trains(stage));
+    if (subject.sequence_length > 0)
+      entry["flops_per_token"] = training_flops_per_token(spec, parse_trains(stage), subject.sequence_length);
+  }
+  if (subject.checkpoint) json["checkpoint"] = checkpoint_json(*subject.checkpoint, verified);
+  return json;
+}
+
+std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
+  const Manifest& manifest = checkpoint.manifest();
+  std::string text =
+      fmt::format("update {} · {}t · stage {} · saved by {} × {} ranks (data × vertex){}\n", manifest.update,
+                  short_count(static_cast<double>(manifest.tokens)), manifest.stage_name, manifest.data_parallel,
+                  manifest.vertex_parallel, verified ? " · every file is whole" : "");
+  for (const StoredTensor& tensor : checkpoint.tensors())
+    text += fmt::format("  {:<56} {} [{}]\n", tensor.name, dtype_name(tensor.dtype), fmt::join(tensor.shape, ", "));
+  return text;
+}
+
+std::string to_text(const Subject& subject, bool verified) {
+  const ModelSpec& spec = subject.spec;
+  const BackboneConfig& b = spec.backbone;
+  std::string text = fmt::format("{} {}\n", subject.kind, subject.path.string());
+  text += fmt::format("backbone {}: {} blocks of {}, {} heads for {} keys, feed-forward {}, vocabulary {}{}\n",
+                      b.model_type, b.blocks, b.hidden_size, b.heads, b.kv_heads, b.intermediate_size, b.vocabulary,
+                      b.tied ? ", tied head" : "");
+  text += draw_topology(spec.graph) + parameter_table(spec, subject.stages);
+  for (const StageConfig& stage : subject.stages) {
+    if (subject.sequence_length == 0) break;
+    const double flops = training_flops_per_token(spec, parse_trains(stage), subject.sequence_length);
+    text += fmt::format("  stage {}: {}FLOP a token at {} tokens\n", stage.name, short_count(flops),
+                        subject.sequence_length);
+  }
+  return subject.checkpoint ? text + checkpoint_text(*subject.checkpoint, verified) : text;
+}
+
+}  // namespace
+
+std::string inspect(const fs::path& what, std::span<const std::string> overrides, const InspectOptions& options) {
+  const Subject subject = open_subject(what, overrides, options.verify);
+  const bool verified = options.verify && subject.checkpoint;
+  return options.json ? to_json(subject, verified).dump() + "\n" : to_text(subject, verified);
+}
+
+}  // namespace lmnet

@@ -1,0 +1,19 @@
+#pragma once
+#include <filesystem>
+#include <span>
+#include <string>
+
+namespace lmnet {
+
+struct InspectOptions {
+  bool json = false;    // one JSON object instead of tables
+  bool verify = false;  // read every byte of a checkpoint and check its CRCs
+};
+
+/// `lmnet inspect`: what a config, a run folder (its newest checkpoint), a checkpoint, or a config.json (a single
+/// vertex) stands for, as text. Nothing of the size of the weights is allocated. `overrides` are for configs. Throws
+/// ConfigError, and CheckpointError that names a broken file.
+std::string inspect(const std::filesystem::path& what, std::span<const std::string> overrides,
+                    const InspectOptions& options);
+
+}  // namespace lmnet

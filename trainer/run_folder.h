@@ -1,0 +1,49 @@
+#pragma once
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trainer/config/config.h"
+
+namespace lmnet {
+
+/// Replaces a file's content at once, so that readers see the old one or the new one. Throws CheckpointError.
+void replace_file(const std::filesystem::path& file, std::string_view content);
+
+/// `runs/NAME/`, kept by rank 0: config.yaml, plan.txt, status.json, metrics.jsonl, logs/, checkpoints/.
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  const std::filesystem::path& path() const { return folder_; }
+  std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
+  std::filesystem::path log(int rank) const;
+  bool exists() const { return std::filesystem::exists(folder_ / "config.yaml"); }
+
+  /// What the config of the run that lies here forbids to change. Throws ConfigError that lists it; returns what
+  /// changes lawfully, a line each.
+  std::vector<std::string> compare(const Config& config) const;
+
+  /// Makes the folder and writes the effective config and the plan.
+  void open(const Config& config, const std::string& plan) const;
+
+  /// Drops the metrics of updates after `update`, so that each update stands there once after a resume.
+  void cut_metrics(int64_t update) const;
+  void add_metrics(const nlohmann::ordered_json& line) const;
+
+  struct Status {
+    std::string state;  // starting, running, stopped, done, failed
+    std::string reason;
+    int code = 0;
+    int64_t update = 0;
+  };
+  void set_status(const Status& status) const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+}  // namespace lmnet

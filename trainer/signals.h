@@ -1,0 +1,24 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace lmnet {
+
+/// Takes the named signals (`TERM`, `USR1`, …) as a wish to save and stop while it lives. The second one of a kind acts
+/// as if nobody had taken it. One at a time in a process.
+class StopSignals {
+ public:
+  /// Throws ConfigError for a name it does not know.
+  explicit StopSignals(const std::vector<std::string>& names);
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// The number of the signal that came, 0 before one did.
+  int received() const;
+
+ private:
+  std::vector<int> signals_;
+};
+
+}  // namespace lmnet

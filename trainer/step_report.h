@@ -1,0 +1,24 @@
+#pragma once
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "trainer/checkpointer.h"
+#include "trainer/engine.h"
+
+namespace lmnet {
+
+/// What is told of one update: the step line for people, the object in metrics.jsonl for programs.
+struct StepReport {
+  UpdateResult result;
+  std::map<Parameter::Part, double> lr;
+  double seconds = 0, data_wait = 0;
+  int64_t tokens_per_update = 0, all_updates = 0;
+  uint64_t batch_hash = 0;
+
+  /// `update 120/2000 · 15.7 Mt · loss 2.3412 · norm 0.81 · lr 2.9e-4 · 1.92 s · 8.5k tok/s · 31.2 GiB`
+  std::string line(const RunState& state) const;
+  nlohmann::ordered_json metrics(const RunState& state) const;
+};
+
+}  // namespace lmnet

@@ -1,0 +1,31 @@
+#pragma once
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace lmnet {
+
+/// The process's exit code for an error: 2 wrong config, 3 bad data or checkpoint, 4 communication, 1 anything else.
+int exit_code(const std::exception& error);
+
+/// An error that every rank has: rank 0 tells it, all end in order. `what()` is the first failing rank's sentence.
+class AgreedError : public std::runtime_error {
+ public:
+  AgreedError(int code, const std::string& what) : std::runtime_error(what), code_(code) {}
+  int code() const { return code_; }
+
+ private:
+  int code_;
+};
+
+/// Texts of all ranks, by rank. Collective.
+std::vector<std::string> gather_texts(Communicator& group, const std::string& text);
+
+/// Runs `work` on every rank; if it fails on one, all throw AgreedError. `work` must not communicate unless all ranks
+/// fail alike.
+void together(Communicator& world, const std::function<void()>& work);
+
+}  // namespace lmnet

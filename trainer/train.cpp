@@ -1,0 +1,392 @@
+#include "trainer/train.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include <chrono>
+#include <csignal>
+
+#include "data/loader.h"
+#include "model/graph/errors.h"
+#include "trainer/batch.h"
+#include "trainer/checkpointer.h"
+#include "trainer/describe.h"
+#include "trainer/log.h"
+#include "trainer/model_spec.h"
+#include "trainer/run_folder.h"
+#include "trainer/signals.h"
+#include "trainer/step_report.h"
+#include "trainer/together.h"
+#include "trainer/validation.h"
+
+namespace lmnet {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// What must fit before anything is written. Throws ConfigError.
+void check_layout(const Config& config, int ranks) {
+  int vp = config.parallel.vertex;
+  if (ranks % vp != 0)
+    throw ConfigError(fmt::format("{}: parallel.vertex {} does not divide the {} ranks; start a multiple of {} ranks or "
+                                  "change it",
+                                  config.where, vp, ranks, vp));
+  int dp = ranks / vp;
+  if (config.parallel.data && *config.parallel.data != dp)
+    throw ConfigError(fmt::format("{}: parallel.data is {}, but {} ranks with parallel.vertex {} give {}", config.where,
+                                  *config.parallel.data, ranks, vp, dp));
+  if (config.train.global_batch % (config.train.micro_batch * dp) != 0)
+    throw ConfigError(fmt::format("{}: train.global_batch {} is no multiple of train.micro_batch {} times {} replicas",
+                                  config.where, config.train.global_batch, config.train.micro_batch, dp));
+}
+
+Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Trains& trains) {
+  return Plan(spec.graph, config.parallel.vertex, ranks / config.parallel.vertex, trains, spec.backbone.tied);
+}
+
+/// One run on one rank, from its start to its end.
+class Run {
+ public:
+  Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts);
+  int train();
+
+ private:
+  int train_stages();
+  void prepare();
+  void choose_start();
+  void open_data();
+  void open_folder();
+  void build_network();
+  void begin_stage();
+  bool train_stage();
+  void one_update(const Schedule& schedule);
+  TokenBatch next_batch();
+  void validate();
+  void save();
+  bool due(const std::optional<Span>& every) const;
+  void status(const std::string& state, const std::string& reason = "", int code = 0) const;
+  void say(const std::string& text) const;
+  bool out_of_time() const;
+  int stop_signal();
+
+  Communicator& world_;
+  const Config& config_;
+  const std::vector<std::string>& hosts_;
+  bool first_;  // rank 0 prints and keeps the run folder
+  RunFolder folder_;
+  ModelSpec spec_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::optional<Log> log_;
+  std::optional<Mesh> mesh_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Loader> loader_;  // on the first rank of each replica
+  std::unique_ptr<Validation> validation_;
+  std::optional<StopSignals> signals_;
+  std::optional<CheckpointReader> resumed_;  // until its tensors are read
+  std::vector<std::string> notes_;           // to be said once there is a log
+  RunState state_;
+  int64_t tokens_per_update_ = 0, all_updates_ = 0, saved_update_ = -1;
+  bool stop_ = false;
+  Clock::time_point started_ = Clock::now();
+};
+
+Run::Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts)
+    : world_(world), config_(config), hosts_(hosts), first_(world.rank() == 0), folder_(config.run.folder()) {}
+
+void Run::say(const std::string& text) const {
+  if (log_) log_->info(text);
+  if (!first_) return;
+  fmt::print("{}\n", text);
+  std::fflush(stdout);
+}
+
+void Run::status(const std::string& state, const std::string& reason, int code) const {
+  if (first_) folder_.set_status({state, reason, code, state_.run.updates});
+}
+
+/// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
+void Run::prepare() {
+  together(world_, [&] {
+    require_trainable(config_);
+    check_layout(config_, world_.size());
+    spec_ = resolve_model(config_.model);
+    tokenizer_ = make_tokenizer(config_.data.tokenizer == "auto" ? "bytes" : config_.data.tokenizer);
+    if (tokenizer_->vocabulary() > spec_.backbone.vocabulary)
+      throw ConfigError(fmt::format("{}: the tokenizer {} has {} ids, the backbone's vocab_size is only {}",
+                                    config_.where, tokenizer_->name(), tokenizer_->vocabulary(),
+                                    spec_.backbone.vocabulary));
+    tokens_per_update_ = config_.train.global_batch * config_.data.sequence_length;
+    for (const StageConfig& stage : config_.train.stages) {
+      all_updates_ += Schedule(stage, tokens_per_update_).updates();
+      if (parse_trains(stage).head && spec_.backbone.tied)
+        throw ConfigError(fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
+                                      "trains, not head",
+                                      config_.where, stage.name));
+    }
+  });
+}
+
+/// Where the run begins: at a checkpoint, or at update 0. Changes nothing on the disk.
+void Run::choose_start() {
+  std::string checkpoint;
+  together(world_, [&] {
+    if (!first_) return;
+    const std::string& resume = config_.run.resume;
+    if (folder_.exists()) {
+      if (resume == "never")
+        throw ConfigError(fmt::format("{}: run.resume is never, but {} exists; choose another run.name", config_.where,
+                                      folder_.path().string()));
+      for (const std::string& change : folder_.compare(config_)) notes_.push_back("changed on resume: " + change);
+    }
+    if (resume == "auto") {
+      ResumeChoice choice = choose_checkpoint(folder_.checkpoints());
+      for (const std::string& damage : choice.damaged) notes_.push_back("damaged checkpoint passed over: " + damage);
+      if (choice.checkpoint) checkpoint = choice.checkpoint->string();
+    } else if (resume != "never") {
+      open_checkpoint(resume, /*verify=*/true);
+      checkpoint = resume;
+    }
+  });
+  checkpoint = gather_texts(world_, checkpoint)[0];
+  if (checkpoint.empty()) return;
+  together(world_, [&] {
+    resumed_.emplace(checkpoint);
+    state_ = parse_state(*resumed_);
+    ++state_.restart;
+    saved_update_ = state_.run.updates;
+  });
+}
+
+/// Opens all data before anything is written, so that what is missing or broken is found first.
+void Run::open_data() {
+  mesh_.emplace(world_, config_.parallel.vertex);
+  state_.seed = config_.run.seed;
+  if (!resumed_)
+    state_.streams = config_.data.streams.value_or(default_streams(config_.train.global_batch, mesh_->dp_size));
+  together(world_, [&] {
+    if (state_.streams % mesh_->dp_size != 0)
+      throw ConfigError(fmt::format("{}: {} replicas do not divide the run's {} data streams", config_.where,
+                                    mesh_->dp_size, state_.streams));
+    if (mesh_->vp_rank != 0) return;
+    LoaderOptions options{config_.run.seed, config_.data.sequence_length, config_.data.packing,
+                          config_.train.global_batch, state_.streams};
+    loader_ = std::make_unique<Loader>(sources(config_.data.train), *tokenizer_, options, mesh_->dp_rank, mesh_->dp_size);
+    if (resumed_) loader_->restore(state_.stream_states);
+  });
+  together(world_, [&] { validation_ = std::make_unique<Validation>(config_, *tokenizer_, *mesh_); });
+  state_.stream_states.clear();
+}
+
+void Run::open_folder() {
+  size_t stage = std::min<size_t>(state_.stage, config_.train.stages.size() - 1);
+  Trains first_stage = parse_trains(config_.train.stages[stage]);
+  Plan plan = plan_of(spec_, config_, world_.size(), first_stage);
+  std::string picture = draw_topology(spec_.graph) + plan.describe(config_.train.micro_batch);
+  together(world_, [&] {
+    if (!first_) return;
+    folder_.open(config_, picture);
+    folder_.cut_metrics(state_.run.updates);
+    clean_partial(folder_.checkpoints());
+  });
+  log_.emplace(folder_.log(world_.rank()));
+  status("starting");
+  for (const std::string& note : notes_) say(note);
+  std::string hosts = hosts_.front() + (hosts_.back() == hosts_.front() ? "" : " … " + hosts_.back());
+  say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}weights and optimiser: {} on the fullest rank",
+                  folder_.path().string(), TORCH_VERSION, world_.size(), hosts, picture,
+                  parameter_table(spec_, config_.train.stages),
+                  gib(static_cast<double>(weight_bytes(spec_, plan, first_stage)))));
+}
+
+void Run::build_network() {
+  engine_ = std::make_unique<Engine>(spec_.backbone, spec_.graph, spec_.dtype, config_.train.optimizer, *mesh_);
+  if (resumed_) return;
+  engine_->initialize(config_.run.seed);
+  if (spec_.weights) together(world_, [&] { load_backbone(engine_->optimizer(), *spec_.weights); });
+}
+
+void Run::begin_stage() {
+  const StageConfig& stage = config_.train.stages[state_.stage];
+  engine_->begin_stage(parse_trains(stage));
+  if (resumed_) {
+    together(world_, [&] { load_checkpoint(*resumed_, engine_->optimizer(), /*moments=*/true); });
+    say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
+    resumed_.reset();
+  }
+  int64_t lowest = static_cast<int64_t>(engine_->plan().hash() >> 1), highest = lowest;
+  at::Tensor low = at::full({1}, lowest, at::kLong), high = at::full({1}, highest, at::kLong);
+  world_.all_reduce(low, Reduction::min);
+  world_.all_reduce(high, Reduction::max);
+  if (low.item<int64_t>() != high.item<int64_t>())
+    throw AgreedError(2, "the ranks computed different plans: they run different binaries or configs; give all the same");
+  say(fmt::format("stage {} ({} of {}) · trains {} parameters", stage.name, state_.stage + 1,
+                  config_.train.stages.size(),
+                  short_count(static_cast<double>(count_parameters(spec_.backbone, spec_.graph).trainable(parse_trains(stage))))));
+}
+
+TokenBatch Run::next_batch() {
+  TokenBatch batch;
+  if (loader_) batch = loader_->next();
+  share_batch(batch, config_.train.global_batch / mesh_->dp_size, config_.data.sequence_length + 1, *mesh_->vertex);
+  return batch;
+}
+
+void Run::one_update(const Schedule& schedule) {
+  auto start = Clock::now();
+  TokenBatch batch = next_batch();
+  StepReport report;
+  report.data_wait = seconds_since(start);
+  at::Tensor hash = at::full({1}, loader_ ? static_cast<int64_t>(batch_hash(batch)) : 0, at::kLong);
+  world_.all_reduce(hash);
+  UpdateOptions options;
+  options.lr = learning_rates(config_.train.stages[state_.stage]);
+  for (auto& [part, rate] : options.lr) rate *= schedule.factor(state_.in_stage);
+  options.clip = config_.train.clip;
+  options.micro_batch = config_.train.micro_batch;
+  options.stop = signals_->received() != 0 || out_of_time();
+  UpdateResult result;
+  try {
+    result = engine_->update(to_sequence(batch), options);
+  } catch (const NonFiniteError& error) {
+    throw AgreedError(1, fmt::format("update {}: {}", state_.run.updates + 1, error.what()));
+  }
+  stop_ = result.stop;
+  for (Progress* progress : {&state_.run, &state_.in_stage}) {
+    ++progress->updates;
+    progress->tokens += tokens_per_update_;
+  }
+  report.result = result;
+  report.lr = options.lr;
+  report.batch_hash = static_cast<uint64_t>(hash.item<int64_t>());
+  report.seconds = seconds_since(start);
+  report.tokens_per_update = tokens_per_update_;
+  report.all_updates = all_updates_;
+  if (first_ && due(config_.log.every)) {
+    say(report.line(state_));
+    folder_.add_metrics(report.metrics(state_));
+    status("running");
+  }
+}
+
+bool Run::due(const std::optional<Span>& every) const {
+  return every && state_.run.updates % std::max<int64_t>(1, static_cast<int64_t>(every->value)) == 0;
+}
+
+void Run::validate() {
+  if (validation_->empty()) return;
+  ValidationResult result = validation_->run(*engine_);
+  if (!first_) return;
+  say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result.loss));
+  folder_.add_metrics({{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
+}
+
+void Run::save() {
+  if (saved_update_ == state_.run.updates) return;
+  auto start = Clock::now();
+  std::vector<StreamState> streams;
+  if (loader_) streams = loader_->state();
+  fs::path folder = save_checkpoint(folder_.checkpoints(), *engine_, state_, streams, to_yaml(config_),
+                                    config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name);
+  saved_update_ = state_.run.updates;
+  if (first_) {
+    std::optional<int64_t> keep_every;
+    if (config_.checkpoint.keep_every) keep_every = static_cast<int64_t>(config_.checkpoint.keep_every->value);
+    keep_newest(folder_.checkpoints(), config_.checkpoint.keep, keep_every);
+  }
+  say(fmt::format("saved {} in {:.1f} s", folder.string(), seconds_since(start)));
+}
+
+/// Trains the present stage to its end; false when a signal stopped it.
+bool Run::train_stage() {
+  Schedule schedule(config_.train.stages[state_.stage], tokens_per_update_);
+  while (!schedule.done(state_.in_stage)) {
+    one_update(schedule);
+    // The last update of a stage belongs to its successor: moments of what stops training are not kept.
+    if (due(config_.evaluate.every) || state_.run.updates == all_updates_) validate();
+    if (stop_ || due(config_.checkpoint.every)) save();
+    if (stop_) return false;
+  }
+  return true;
+}
+
+bool Run::out_of_time() const {
+  return config_.run.time_limit && seconds_since(started_) > config_.run.time_limit->value;
+}
+
+/// Why the ranks stop: the signal that one of them got; the time limit counts as TERM.
+int Run::stop_signal() {
+  at::Tensor signal = at::full({1}, out_of_time() ? SIGTERM : signals_->received(), at::kLong);
+  world_.all_reduce(signal, Reduction::max);
+  return static_cast<int>(signal.item<int64_t>());
+}
+
+int Run::train_stages() {
+  int stages = static_cast<int>(config_.train.stages.size());
+  while (state_.stage < stages) {
+    begin_stage();
+    status("running");
+    if (!train_stage()) {
+      int signal = stop_signal();
+      status("stopped", fmt::format("signal {}, saved", signal), 128 + signal);
+      say(fmt::format("stopped by signal {} at update {}; start again to go on", signal, state_.run.updates));
+      return 128 + signal;
+    }
+    ++state_.stage;
+    state_.in_stage = {};
+  }
+  state_.stage = stages - 1;  // a finished run stands at the end of its last stage
+  state_.in_stage.updates = Schedule(config_.train.stages.back(), tokens_per_update_).updates();
+  state_.in_stage.tokens = state_.in_stage.updates * tokens_per_update_;
+  save();
+  status("done");
+  say(fmt::format("done · {} updates · {}t in {}", state_.run.updates,
+                  short_count(static_cast<double>(state_.run.tokens)), folder_.path().string()));
+  return 0;
+}
+
+int Run::train() {
+  try {
+    prepare();
+    choose_start();
+    open_data();
+    signals_.emplace(config_.checkpoint.on_signal);
+    open_folder();
+    build_network();
+    return train_stages();
+  } catch (const std::exception& error) {
+    if (log_) log_->error(error.what());
+    // A rank that fails alone tells it itself: the first one may never hear of it.
+    bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
+    if ((first_ || !agreed) && folder_.exists())
+      folder_.set_status({"failed", error.what(), exit_code(error), state_.run.updates});
+    throw;
+  }
+}
+
+}  // namespace
+
+int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts) {
+  return Run(world, config, hosts).train();
+}
+
+std::string describe_run(const Config& config, int ranks) {
+  require_trainable(config);
+  check_layout(config, ranks);
+  ModelSpec spec = resolve_model(config.model);
+  std::string text = draw_topology(spec.graph) + parameter_table(spec, config.train.stages);
+  for (const StageConfig& stage : config.train.stages) {
+    Trains trains = parse_trains(stage);
+    Plan plan = plan_of(spec, config, ranks, trains);
+    text += fmt::format("stage {}: {}", stage.name, plan.describe(config.train.micro_batch));
+    text += fmt::format("  weights and optimiser: {} on the fullest rank · {} FLOP a token\n",
+                        gib(static_cast<double>(weight_bytes(spec, plan, trains))),
+                        short_count(training_flops_per_token(spec, trains, config.data.sequence_length)));
+  }
+  return text;
+}
+
+}  // namespace lmnet

@@ -1,0 +1,59 @@
+#include "trainer/validation.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "data/errors.h"
+#include "trainer/batch.h"
+
+namespace lmnet {
+
+std::vector<Source> sources(const std::vector<SourceConfig>& config) {
+  std::vector<Source> sources;
+  for (const SourceConfig& source : config) sources.push_back({source.path, parse_format(source.format), source.weight});
+  return sources;
+}
+
+Validation::Validation(const Config& config, const Tokenizer& tokenizer, Mesh& mesh)
+    : mesh_(mesh), rows_(config.train.micro_batch), length_(config.data.sequence_length + 1) {
+  std::vector<Source> all = sources(config.data.validation);
+  for (const Source& source : all) {
+    names_.push_back(source.path);
+    std::vector<TokenBatch>& mine = batches_.emplace_back();
+    if (mesh.vp_rank != 0) continue;
+    std::vector<TokenBatch> whole =
+        validation_batches({source}, tokenizer, config.data.sequence_length, config.data.packing, rows_);
+    auto limit = static_cast<size_t>(config.evaluate.batches * mesh.dp_size);
+    for (size_t i = mesh.dp_rank; i < whole.size() && (limit == 0 || i < limit); i += mesh.dp_size)
+      mine.push_back(std::move(whole[i]));
+  }
+}
+
+ValidationResult Validation::run(Engine& engine) {
+  ValidationResult result;
+  LossSum all;
+  for (size_t s = 0; s < names_.size(); ++s) {
+    // Every rank makes as many calls as the replica with most batches, and knows each batch's number of rows.
+    at::Tensor calls = at::full({1}, static_cast<int64_t>(batches_[s].size()), at::kLong);
+    mesh_.world->all_reduce(calls, Reduction::max);
+    LossSum sum;
+    for (int64_t i = 0; i < calls.item<int64_t>(); ++i) {
+      TokenBatch batch;
+      if (i < static_cast<int64_t>(batches_[s].size())) batch = batches_[s][i];
+      at::Tensor rows = at::full({1}, batch.rows, at::kLong);
+      mesh_.vertex->broadcast(rows, 0);
+      batch.length = length_;
+      share_batch(batch, rows.item<int64_t>(), length_, *mesh_.vertex);
+      LossSum part = engine.loss(to_sequence(batch));
+      sum.loss += part.loss;
+      sum.targets += part.targets;
+    }
+    result.by_source[names_[s]] = sum.loss / static_cast<double>(std::max<int64_t>(1, sum.targets));
+    all.loss += sum.loss;
+    all.targets += sum.targets;
+  }
+  result.loss = all.loss / static_cast<double>(std::max<int64_t>(1, all.targets));
+  return result;
+}
+
+}  // namespace lmnet

@@ -1,0 +1,37 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "data/loader.h"
+#include "trainer/config/config.h"
+#include "trainer/engine.h"
+
+namespace lmnet {
+
+/// The config's sources as the loader takes them.
+std::vector<Source> sources(const std::vector<SourceConfig>& config);
+
+struct ValidationResult {
+  double loss = 0;  // mean over the targets of all sources
+  nlohmann::ordered_json by_source = nlohmann::ordered_json::object();
+};
+
+/// The validation sources of a run, each sequence once, dealt out over the replicas.
+class Validation {
+ public:
+  /// Reads this replica's share on its first rank. Throws DataError.
+  Validation(const Config& config, const Tokenizer& tokenizer, Mesh& mesh);
+
+  bool empty() const { return names_.empty(); }
+  /// Collective; the same result on all ranks.
+  ValidationResult run(Engine& engine);
+
+ private:
+  Mesh& mesh_;
+  int64_t rows_, length_;
+  std::vector<std::string> names_;
+  std::vector<std::vector<TokenBatch>> batches_;  // by source; filled on the first rank of each replica
+};
+
+}  // namespace lmnet
