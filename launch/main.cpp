@@ -1,3 +1,5 @@
 #include "launch/verbs.h"
 
-int main(int argc, char** argv) { return lmnet::run_command_line(argc, argv); }
+int main(int argc, char** argv) {
+  return lmnet::run_command_line(argc, argv);
+}

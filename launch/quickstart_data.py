@@ -12,6 +12,7 @@ The files are the same at every call with the same arguments.
 
 import argparse
 import gzip
+import itertools
 import json
 import random
 import zlib
@@ -41,22 +42,40 @@ PROMPT = (
 )
 
 
+def solution(kind, numbers):
+    """The steps (left, sign, right) that lead to the answer."""
+    a, b, *rest = numbers
+    first = (a, "-" if kind == "subtract" else "+", b)
+    return [first, (a + b, "-", rest[0])] if rest else [first]
+
+
+def written(steps):
+    """The answer as it is learnt: `7 + 5 = 12, 12 - 4 = 8`."""
+    return ", ".join(f"{a} {sign} {b} = {a + b if sign == '+' else a - b}" for a, sign, b in steps)
+
+
 def combinations():
-    """All (kind, numbers, answer) with numbers from 1 to 12 and answers from 0 on."""
-    numbers = range(1, 13)
-    for a in numbers:
-        for b in numbers:
-            yield "add", (a, b), a + b
-            if a >= b:
-                yield "subtract", (a, b), a - b
-            yield from (("two steps", (a, b, c), a + b - c) for c in numbers if c <= a + b)
+    """All (kind, numbers) with numbers from 1 to 12 and no step below 0."""
+    for a, b in itertools.product(range(1, 13), repeat=2):
+        yield "add", (a, b)
+        if a >= b:
+            yield "subtract", (a, b)
+        yield from (("two steps", (a, b, c)) for c in range(1, min(a + b, 12) + 1))
+
+
+def draw(seed, *what):
+    """Which file something belongs to, drawn by chance but always alike."""
+    drawn = zlib.crc32(f"{seed} {what}".encode()) % 16
+    return {0: "validation", 1: "held-out", 2: "held-out"}.get(drawn, "train")
 
 
 def share_of(kind, numbers, seed):
-    """Which file a combination belongs to. 3 + 4 and 4 + 3 are one combination, whatever the words around them."""
-    a, b = sorted(numbers[:2]) if kind != "subtract" else numbers[:2]
-    drawn = zlib.crc32(f"{seed} {kind} {a} {b} {numbers[2:]}".encode()) % 20
-    return {0: "validation", 1: "held-out", 2: "held-out"}.get(drawn, "train")
+    """One step: drawn for its numbers; 3 + 4 and 4 + 3 are the same. Two steps: drawn for all three numbers, but None
+    (in no file) where a step alone is not there to be learnt."""
+    shares = [draw(seed, sign, *(sorted((a, b)) if sign == "+" else (a, b))) for a, sign, b in solution(kind, numbers)]
+    if len(shares) == 1:
+        return shares[0]
+    return draw(seed, sorted(numbers[:2]), numbers[2]) if set(shares) == {"train"} else None
 
 
 class Problems:
@@ -65,16 +84,16 @@ class Problems:
     def __init__(self, share, seed):
         self.random = random.Random(f"{seed} {share}")
         self.by_kind = {kind: [] for kind in TEMPLATES}
-        for kind, numbers, answer in combinations():
+        for kind, numbers in combinations():
             if share_of(kind, numbers, seed) == share:
-                self.by_kind[kind].append((numbers, answer))
+                self.by_kind[kind].append(numbers)
 
     def next(self):
         kind = self.random.choice(list(TEMPLATES))
-        numbers, answer = self.random.choice(self.by_kind[kind])
+        numbers = self.random.choice(self.by_kind[kind])
         text = self.random.choice(TEMPLATES[kind])
         words = {"name": self.random.choice(NAMES), "things": self.random.choice(THINGS)}
-        return text.format(**dict(zip("abc", numbers)), **words), str(answer)
+        return text.format(**dict(zip("abc", numbers)), **words), written(solution(kind, numbers))
 
     def several(self, count):
         """Different from one another."""
@@ -106,7 +125,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=8000, help="items to train on; the texts hold four times as many")
-    parser.add_argument("--held-out", type=int, default=200, help="items held out; a quarter as many for validation")
+    parser.add_argument("--held-out", type=int, default=120, help="items held out; a quarter as many for validation")
     options = parser.parse_args()
     folder, seed = options.folder, options.seed
     folder.mkdir(parents=True, exist_ok=True)

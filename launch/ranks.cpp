@@ -13,7 +13,9 @@ namespace {
 /// Until the config is read and says how long to wait.
 constexpr std::chrono::seconds kSetUpTimeout{300};
 
-void print_error(const std::string& text) { fmt::print(stderr, "lmnet: {}\n", text); }
+void print_error(const std::string& text) {
+  fmt::print(stderr, "lmnet: {}\n", text);
+}
 
 }  // namespace
 

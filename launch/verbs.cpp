@@ -4,7 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <optional>
+#include <algorithm>
+#include <span>
 
 #include "launch/ranks.h"
 #include "model/graph/errors.h"
@@ -63,8 +64,9 @@ int run_generate(const CommandLine& line) {
 
 int run_evaluate(CommandLine& line) {
   line.evaluation.json = line.json;
-  return on_ranks(line.argc, line.argv,
-                  [&](const MpiRuntime&, Communicator& world) { return evaluate(world, line.target, line.evaluation); });
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
+    return evaluate(world, line.target, line.evaluation);
+  });
 }
 
 int run_inspect(const CommandLine& line) {
@@ -104,7 +106,8 @@ void add_generate(CLI::App& app, CommandLine& line) {
   verb->add_option("--temperature", sampling.temperature, "0 = greedy")->capture_default_str();
   verb->add_option("--top-k", sampling.top_k, "of the k most likely tokens only; 0 = all")->capture_default_str();
   verb->add_option("--top-p", sampling.top_p, "of the fewest tokens that have this probability")->capture_default_str();
-  verb->add_option("--repetition-penalty", sampling.repetition_penalty, "as in Hugging Face; 1 = none")->capture_default_str();
+  verb->add_option("--repetition-penalty", sampling.repetition_penalty, "as in Hugging Face; 1 = none")
+      ->capture_default_str();
   verb->add_option("--stop", sampling.stop, "end at this text (may be given several times)");
   verb->add_option("--samples", sampling.samples, "completions of each prompt")->capture_default_str();
   verb->add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
@@ -138,8 +141,8 @@ void add_bench(CLI::App& app, CommandLine& line) {
   verb->add_flag("--json", line.json, "print one JSON line");
 }
 
-const std::vector<std::string> kPlanned = {"prepare", "tokenize", "submit", "status", "stop", "serve",
-                                           "export",  "import",   "sweep",  "report"};
+const std::vector<std::string> kPlanned = {"prepare", "tokenize", "submit", "status", "stop",
+                                           "serve",   "export",   "import", "sweep",  "report"};
 
 std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
@@ -159,6 +162,21 @@ const CLI::App* find_verb(const CLI::App& app, const std::string& name) {
   std::string near = nearest(word, verbs);
   throw ConfigError(fmt::format("unknown verb \"{}\"{}; the verbs are {}", word,
                                 near.empty() ? "" : fmt::format(", did you mean {}?", near), fmt::join(verbs, ", ")));
+}
+
+/// `, did you mean --ranks?` for a word of the command line that is nearly an option of its verb.
+std::string nearest_option(const CLI::App& app, std::span<char* const> words) {
+  const CLI::App* verb = words.empty() ? nullptr : find_verb(app, words.front());
+  if (verb == nullptr) return "";
+  std::vector<std::string> known;
+  for (const CLI::Option* option : verb->get_options()) known.push_back(option->get_name());
+  for (std::string word : words.subspan(1)) {
+    word = word.substr(0, word.find('='));
+    if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end()) continue;
+    std::string near = nearest(word, known);
+    if (!near.empty()) return fmt::format(", did you mean {}?", near);
+  }
+  return "";
 }
 
 int print_help(const CLI::App& app, const std::string& topic) {
@@ -202,8 +220,8 @@ int run_command_line(int argc, char** argv) {
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "lmnet: {}; see `lmnet help{}`\n", error.what(),
-               argc > 1 ? std::string(" ") + argv[1] : "");
+    fmt::print(stderr, "lmnet: {}{}; see `lmnet help {}`\n", error.what(),
+               nearest_option(app, {argv + 1, static_cast<size_t>(argc - 1)}), argv[1]);
     return 2;
   } catch (const std::exception& error) {
     return tell(error);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "model/graph/errors.h"
@@ -14,11 +15,25 @@ namespace {
 using Json = nlohmann::json;
 
 /// Keys that do not change the mathematics of training here.
-const std::set<std::string> kIgnored = {"architectures", "attention_dropout", "bos_token_id", "eos_token_id",
-                                        "pad_token_id", "initializer_range", "max_position_embeddings",
-                                        "max_window_layers", "torch_dtype", "dtype", "transformers_version", "use_cache",
-                                        "use_mrope", "pretraining_tp", "_name_or_path", "sliding_window", "layer_types",
-                                        "rope_scaling", "rope_parameters"};
+const std::set<std::string> kIgnored = {"architectures",
+                                        "attention_dropout",
+                                        "bos_token_id",
+                                        "eos_token_id",
+                                        "pad_token_id",
+                                        "initializer_range",
+                                        "max_position_embeddings",
+                                        "max_window_layers",
+                                        "torch_dtype",
+                                        "dtype",
+                                        "transformers_version",
+                                        "use_cache",
+                                        "use_mrope",
+                                        "pretraining_tp",
+                                        "_name_or_path",
+                                        "sliding_window",
+                                        "layer_types",
+                                        "rope_scaling",
+                                        "rope_parameters"};
 
 class Reader {
  public:
@@ -68,17 +83,20 @@ class Reader {
   std::set<std::string> used_;
 };
 
-double read_rope_theta(const Json& json, Reader& reader) {
+double read_rope_theta(const Json& json, const std::string& where, Reader& reader) {
+  double theta = reader.get<double>("rope_theta", 10000.0);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     auto scaling = json.find(key);
     if (scaling == json.end() || scaling->is_null()) continue;
     if (!scaling->is_object()) reader.fail("backbone key {} must be a mapping", key);
-    std::string type = scaling->value("rope_type", scaling->value("type", "default"));
+    Reader nested(*scaling, where);
+    std::string type = nested.get<std::string>("rope_type", nested.get<std::string>("type", "default"));
     if (type != "default") reader.fail("backbone key {}: rope type \"{}\" is not built yet, only default", key, type);
-    if (scaling->contains("rope_theta") && scaling->at("rope_theta").is_number())
-      return scaling->at("rope_theta").get<double>();
+    theta = nested.get<double>("rope_theta", theta);
+    nested.refuse_unknown();
   }
-  return reader.get<double>("rope_theta", 10000.0);
+  if (!(theta > 0)) reader.fail("backbone key rope_theta must be above 0, not {}", theta);
+  return theta;
 }
 
 }  // namespace
@@ -104,7 +122,7 @@ BackboneConfig BackboneConfig::from_json(std::string_view text, const std::strin
   config.head_width = reader.positive("head_dim", config.hidden_size / config.heads);
   if (config.head_width % 2 != 0) reader.fail("head_dim {} must be even for rotary positions", config.head_width);
   config.norm_eps = reader.get<double>("rms_norm_eps", 1e-6);
-  config.rope_theta = read_rope_theta(json, reader);
+  config.rope_theta = read_rope_theta(json, where, reader);
   config.tied = reader.get<bool>("tie_word_embeddings", false);
   config.qkv_bias = config.model_type == "qwen2";
   reader.refuse("hidden_act", reader.get<std::string>("hidden_act", "silu") != "silu", "only silu is built");
@@ -112,22 +130,18 @@ BackboneConfig BackboneConfig::from_json(std::string_view text, const std::strin
                 "a bias on the output projection is not built");
   reader.refuse("mlp_bias", reader.get<bool>("mlp_bias", false), "a bias in the feed-forward part is not built");
   reader.refuse("use_sliding_window", reader.get<bool>("use_sliding_window", false), "sliding windows are not built");
+  if (auto types = json.find("layer_types"); types != json.end() && !types->is_null())
+    for (const Json& type : *types)
+      reader.refuse("layer_types", type != "full_attention", "only full_attention is built");
   reader.refuse_unknown();
   return config;
 }
 
 std::string BackboneConfig::to_json() const {
-  return Json{{"model_type", model_type},
-              {"hidden_size", hidden_size},
-              {"intermediate_size", intermediate_size},
-              {"num_hidden_layers", blocks},
-              {"num_attention_heads", heads},
-              {"num_key_value_heads", kv_heads},
-              {"head_dim", head_width},
-              {"vocab_size", vocabulary},
-              {"rms_norm_eps", norm_eps},
-              {"rope_theta", rope_theta},
-              {"tie_word_embeddings", tied}}
+  return Json{{"model_type", model_type},    {"hidden_size", hidden_size},   {"intermediate_size", intermediate_size},
+              {"num_hidden_layers", blocks}, {"num_attention_heads", heads}, {"num_key_value_heads", kv_heads},
+              {"head_dim", head_width},      {"vocab_size", vocabulary},     {"rms_norm_eps", norm_eps},
+              {"rope_theta", rope_theta},    {"tie_word_embeddings", tied}}
       .dump();
 }
 

@@ -50,8 +50,7 @@ Rotary Rotary::tables(const BackboneConfig& backbone, int64_t length, at::Scalar
 }
 
 at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (weight.size(0) == 1)
-    return at::linear(x[0], weight[0], bias.defined() ? bias[0] : at::Tensor()).unsqueeze(0);
+  if (weight.size(0) == 1) return at::linear(x[0], weight[0], bias.defined() ? bias[0] : at::Tensor()).unsqueeze(0);
   if (bias.defined()) return at::baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2));
   return at::bmm(x, weight.transpose(1, 2));
 }
@@ -75,8 +74,8 @@ at::Tensor Block::forward(const at::Tensor& input, const Rotary& rotary, const S
   at::Tensor x = input.reshape({e, rows * t, b.hidden_size});
   at::Tensor n = rms_norm(x, pick(attention_norm_, items), b.norm_eps);
   at::Tensor qkv = stacked_linear(n, pick(qkv_, items), pick(qkv_bias_, items));
-  auto [q, k, v] = qkv_rotary(qkv.view({e * rows, t, b.qkv_width()}), rotary.cos, rotary.sin, b.heads, b.kv_heads,
-                              b.head_width);
+  auto [q, k, v] =
+      qkv_rotary(qkv.view({e * rows, t, b.qkv_width()}), rotary.cos, rotary.sin, b.heads, b.kv_heads, b.head_width);
   at::Tensor a = at::scaled_dot_product_attention(q, k, v, std::nullopt, 0.0, /*is_causal=*/true, std::nullopt,
                                                   /*enable_gqa=*/b.heads != b.kv_heads);
   a = a.transpose(1, 2).reshape({e, rows * t, b.heads * b.head_width});

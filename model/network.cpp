@@ -9,7 +9,9 @@
 namespace lmnet {
 namespace {
 
-bool holds(const Holders& holders, int rank) { return std::binary_search(holders.begin(), holders.end(), rank); }
+bool holds(const Holders& holders, int rank) {
+  return std::binary_search(holders.begin(), holders.end(), rank);
+}
 
 /// Module names of LibTorch must not have dots.
 std::string module_name(std::string name) {
@@ -37,7 +39,8 @@ Network::Network(const BackboneConfig& backbone, Graph graph, const Placement& p
   }
   for (const auto& [group, holders] : placement.groups) {
     if (!holds(holders, rank)) continue;
-    vertices_[group] = register_module(module_name("vertices_" + group), std::make_shared<Transformer>(backbone_, dtype_));
+    vertices_[group] =
+        register_module(module_name("vertices_" + group), std::make_shared<Transformer>(backbone_, dtype_));
     vertices_[group]->list({{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders}, storage_);
   }
   build_edges(placement, rank);
@@ -64,9 +67,13 @@ void Network::build_edges(const Placement& placement, int rank) {
   }
 }
 
-at::Tensor Network::embed(const at::Tensor& tokens) const { return at::embedding(embedding_[0], tokens); }
+at::Tensor Network::embed(const at::Tensor& tokens) const {
+  return at::embedding(embedding_[0], tokens);
+}
 
-Parameter& Network::head() { return storage_[head_]; }
+Parameter& Network::head() {
+  return storage_[head_];
+}
 
 int64_t ParameterCount::trainable(const Trains& trains) const {
   return (trains.vertices ? vertices : 0) + (trains.edges ? edges : 0) + (trains.embeddings ? embeddings : 0) +
@@ -75,8 +82,8 @@ int64_t ParameterCount::trainable(const Trains& trains) const {
 
 ParameterCount count_parameters(const BackboneConfig& b, const Graph& graph) {
   int64_t d = b.hidden_size;
-  int64_t block = 2 * d + b.qkv_width() * (d + (b.qkv_bias ? 1 : 0)) + b.heads * b.head_width * d +
-                  3 * b.intermediate_size * d;
+  int64_t block =
+      2 * d + b.qkv_width() * (d + (b.qkv_bias ? 1 : 0)) + b.heads * b.head_width * d + 3 * b.intermediate_size * d;
   std::set<std::string> groups;
   for (const Vertex& vertex : graph.vertices()) groups.insert(vertex.group);
   ParameterCount count;

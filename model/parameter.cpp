@@ -38,20 +38,28 @@ at::Tensor slice(const at::Tensor& whole, const View& view) {
 
 std::string_view to_string(Parameter::Part part) {
   switch (part) {
-    case Parameter::Part::edges: return "edges";
-    case Parameter::Part::vertices: return "vertices";
-    case Parameter::Part::embeddings: return "embeddings";
-    case Parameter::Part::head: return "head";
+    case Parameter::Part::edges:
+      return "edges";
+    case Parameter::Part::vertices:
+      return "vertices";
+    case Parameter::Part::embeddings:
+      return "embeddings";
+    case Parameter::Part::head:
+      return "head";
   }
   return "";
 }
 
 bool trains(const Trains& stage, Parameter::Part part) {
   switch (part) {
-    case Parameter::Part::edges: return stage.edges;
-    case Parameter::Part::vertices: return stage.vertices;
-    case Parameter::Part::embeddings: return stage.embeddings;
-    case Parameter::Part::head: return stage.head;
+    case Parameter::Part::edges:
+      return stage.edges;
+    case Parameter::Part::vertices:
+      return stage.vertices;
+    case Parameter::Part::embeddings:
+      return stage.embeddings;
+    case Parameter::Part::head:
+      return stage.head;
   }
   return false;
 }
@@ -65,8 +73,8 @@ at::Tensor initial_value(const Parameter& parameter, const View& view, uint64_t 
     at::parallel_for(0, value.numel(), 16384, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         double radius = std::sqrt(-2 * std::log(uniform(key, 2 * i)));
-        out[i] = static_cast<float>(kStandardDeviation * radius *
-                                    std::cos(2 * std::numbers::pi * uniform(key, 2 * i + 1)));
+        out[i] =
+            static_cast<float>(kStandardDeviation * radius * std::cos(2 * std::numbers::pi * uniform(key, 2 * i + 1)));
       }
     });
   }

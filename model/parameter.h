@@ -23,7 +23,7 @@ struct Parameter {
 
   Part part = Part::edges;
   Initial initial = Initial::normal;
-  Holders holders;  // the ranks of the vertex-parallel group with the same storage
+  Holders holders;      // the ranks of the vertex-parallel group with the same storage
   at::Tensor value;     // compute dtype; a leaf of autograd that requires a gradient while it trains
   at::Tensor gradient;  // same shape, fp32 (fp64 for fp64): summed over uses and micro-batches; bound while it trains
   std::vector<View> views;

@@ -16,13 +16,16 @@ Walk::Walk(Network& network, const Layout& layout, Exchange& exchange, std::vect
       exchange_(exchange),
       gradient_gaps_(std::move(gradient_gaps)) {}
 
-at::Tensor Walk::hidden(const Sequence& sequence) { return forward(sequence, /*keep_graph=*/false); }
+at::Tensor Walk::hidden(const Sequence& sequence) {
+  return forward(sequence, /*keep_graph=*/false);
+}
 
 double Walk::loss(const Sequence& sequence) {
   at::Tensor h = forward(sequence, /*keep_graph=*/false);
   if (h.size(0) == 0) return 0;
   Sequence here = sequence.narrow(layout_.levels.back().front().rows);
-  return head_loss(h.flatten(0, 1), network_.head().value[0], here.targets.flatten(), here.learn.flatten(), 1, false).sum;
+  return head_loss(h.flatten(0, 1), network_.head().value[0], here.targets.flatten(), here.learn.flatten(), 1, false)
+      .sum;
 }
 
 double Walk::loss_and_gradients(const Sequence& sequence, double scale) {
@@ -96,16 +99,18 @@ at::Tensor Walk::level_input(int level, const Sequence& sequence) {
           if (graph_.edges()[call.edges[i]].destination == shares[s].vertex) parts[s] = call.output[i];
     for (size_t s = 0; s < shares.size(); ++s)
       if (!parts[s].defined())
-        parts[s] = at::zeros({shares[s].rows.size(), sequence.length(), network_.backbone().hidden_size},
-                             network_.dtype());
+        parts[s] =
+            at::zeros({shares[s].rows.size(), sequence.length(), network_.backbone().hidden_size}, network_.dtype());
     at::Tensor from_input = parts.size() == 1 ? parts[0] : at::cat(parts);
     x = x.defined() ? x + from_input : from_input;
   }
   double scale = graph_.input_scale(shares.front().vertex);
   bool equal = std::all_of(shares.begin(), shares.end(),
                            [&](const Share& share) { return graph_.input_scale(share.vertex) == scale; });
-  if (!equal) x = x * scales(level);
-  else if (scale != 1) x = x * scale;
+  if (!equal)
+    x = x * scales(level);
+  else if (scale != 1)
+    x = x * scale;
   return x.to(network_.dtype());
 }
 
@@ -113,8 +118,8 @@ at::Tensor Walk::level_input(int level, const Sequence& sequence) {
 at::Tensor Walk::scales(int level) const {
   std::vector<at::Tensor> columns;
   for (const Share& share : layout_.levels[level])
-    columns.push_back(at::full({share.rows.size(), 1, 1}, graph_.input_scale(share.vertex),
-                               network_.accumulation_dtype()));
+    columns.push_back(
+        at::full({share.rows.size(), 1, 1}, graph_.input_scale(share.vertex), network_.accumulation_dtype()));
   return at::cat(columns);
 }
 
@@ -124,8 +129,8 @@ std::vector<at::Tensor> Walk::run_vertices(int level, const at::Tensor& input) {
   auto group = [&](const Share& share) -> const std::string& { return graph_.vertices()[share.vertex].group; };
   std::vector<int64_t> sizes;
   for (const Share& share : shares) sizes.push_back(share.rows.size());
-  bool one_group = std::all_of(shares.begin(), shares.end(),
-                               [&](const Share& share) { return group(share) == group(shares[0]); });
+  bool one_group =
+      std::all_of(shares.begin(), shares.end(), [&](const Share& share) { return group(share) == group(shares[0]); });
   if (one_group) {
     at::Tensor output = network_.vertices(group(shares[0])).forward(input, rotary_);
     return shares.size() == 1 ? std::vector{output} : output.split_with_sizes(sizes);
@@ -195,8 +200,8 @@ std::vector<Message> Walk::collect_messages(Segment& segment) const {
         continue;
       }
       if (!message->value.defined())
-        message->value = at::zeros({message->share.rows.size(), value.size(1), value.size(2)},
-                                   network_.accumulation_dtype());
+        message->value =
+            at::zeros({message->share.rows.size(), value.size(1), value.size(2)}, network_.accumulation_dtype());
       message->value.narrow(0, rows.begin - message->share.rows.begin, rows.size()).add_(value);
     }
   return messages;
@@ -239,8 +244,12 @@ void Walk::backward(at::Tensor head_gradient) {
 
 std::vector<Message> Walk::gradients_of_arrived(const Segment& segment) const {
   std::vector<Message> gradients;
-  for (const Share& share : segment.arrived)
-    gradients.push_back({share, rows_of(input_gradient_[graph_.level_of(share.vertex)], share)});
+  for (const Share& share : segment.arrived) {
+    int level = graph_.level_of(share.vertex);
+    // A level that nothing trained feeds was not walked back: no source needs what it would say.
+    gradients.push_back({share, input_gradient_[level].defined() ? rows_of(input_gradient_[level], share)
+                                                                 : at::zeros_like(rows_of(tape_[level].input, share))});
+  }
   return gradients;
 }
 

@@ -5,8 +5,10 @@
 namespace lmnet {
 
 Sequence to_sequence(const TokenBatch& batch) {
-  auto tokens = at::from_blob(const_cast<int32_t*>(batch.tokens.data()), {batch.rows, batch.length}, at::kInt).to(at::kLong);
-  auto learn = at::from_blob(const_cast<uint8_t*>(batch.learn.data()), {batch.rows, batch.length}, at::kByte).to(at::kBool);
+  auto tokens =
+      at::from_blob(const_cast<int32_t*>(batch.tokens.data()), {batch.rows, batch.length}, at::kInt).to(at::kLong);
+  auto learn =
+      at::from_blob(const_cast<uint8_t*>(batch.learn.data()), {batch.rows, batch.length}, at::kByte).to(at::kBool);
   int64_t length = batch.length - 1;
   return {tokens.narrow(1, 0, length).contiguous(), tokens.narrow(1, 1, length).contiguous(),
           learn.narrow(1, 1, length).contiguous()};

@@ -48,7 +48,9 @@ void check(const Config& config, const BenchOptions& options, int ranks) {
   if (config.train.global_batch < 1) fail("a measurement needs train.global_batch");
   if (options.what == "train" && config.train.stages.empty())
     fail("--what train needs train.stages: the first one says what trains");
-  if (ranks % config.parallel.vertex != 0) return;  // the mesh tells it
+  if (ranks % config.parallel.vertex != 0)
+    fail(fmt::format("parallel.vertex {} does not divide the {} ranks; start a multiple of it or change it",
+                     config.parallel.vertex, ranks));
   const int64_t replicas = ranks / config.parallel.vertex, micro = std::max<int64_t>(1, config.train.micro_batch);
   if (config.train.global_batch % (micro * replicas) != 0)
     fail(fmt::format("train.global_batch {} is no multiple of train.micro_batch {} times {} replicas",
@@ -154,7 +156,7 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
   Mesh mesh(world, config.parallel.vertex);
   Engine engine(spec.backbone, spec.graph, spec.dtype, config.train.optimizer, mesh);
   engine.initialize(config.run.seed);
-  engine.begin_stage(trains);
+  if (options.what == "train") engine.begin_stage(trains);
   RandomBatches batches(config, spec.backbone.vocabulary, mesh);
   const int64_t micro_batch = config.train.micro_batch > 0 ? config.train.micro_batch : batches.rows();
   const int64_t positions = micro_batch * result.sequence_length;

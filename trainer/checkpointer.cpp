@@ -13,15 +13,22 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json progress(const Progress& p) { return {{"updates", p.updates}, {"tokens", p.tokens}}; }
+Json progress(const Progress& p) {
+  return {{"updates", p.updates}, {"tokens", p.tokens}};
+}
 
-Progress progress(const Json& json) { return {json.at("updates"), json.at("tokens")}; }
+Progress progress(const Json& json) {
+  return {json.at("updates"), json.at("tokens")};
+}
 
 const char* file_kind(Parameter::Part part) {
   switch (part) {
-    case Parameter::Part::edges: return "edges";
-    case Parameter::Part::vertices: return "vertices";
-    default: return "embeddings";
+    case Parameter::Part::edges:
+      return "edges";
+    case Parameter::Part::vertices:
+      return "vertices";
+    default:
+      return "embeddings";
   }
 }
 
@@ -41,8 +48,12 @@ void add_tensors(CheckpointWriter& writer, Engine& engine) {
 }  // namespace
 
 std::string to_json(const RunState& state, const BackboneConfig& backbone, const Optimizer& optimizer) {
-  Json json{{"run", progress(state.run)},     {"stage", state.stage},     {"in_stage", progress(state.in_stage)},
-            {"restart", state.restart},       {"seed", state.seed},       {"streams", state.streams},
+  Json json{{"run", progress(state.run)},
+            {"stage", state.stage},
+            {"in_stage", progress(state.in_stage)},
+            {"restart", state.restart},
+            {"seed", state.seed},
+            {"streams", state.streams},
             {"backbone", Json::parse(backbone.to_json())}};
   for (const auto& [part, steps] : optimizer.steps()) json["optimizer_steps"][std::string(to_string(part))] = steps;
   for (const StreamState& stream : state.stream_states)
@@ -53,8 +64,13 @@ std::string to_json(const RunState& state, const BackboneConfig& backbone, const
 RunState parse_state(const CheckpointReader& checkpoint) {
   try {
     Json json = Json::parse(checkpoint.state_json());
-    RunState state{progress(json.at("run")), json.at("stage"),   progress(json.at("in_stage")), json.at("restart"),
-                   json.at("streams"),       json.at("seed"), {}};
+    RunState state{progress(json.at("run")),
+                   json.at("stage"),
+                   progress(json.at("in_stage")),
+                   json.at("restart"),
+                   json.at("streams"),
+                   json.at("seed"),
+                   {}};
     Json positions = json.value("stream_positions", Json::object());
     for (const auto& [stream, position] : positions.items())
       state.stream_states.push_back({std::stoll(stream), position.dump()});
@@ -104,8 +120,8 @@ void load_checkpoint(const CheckpointReader& checkpoint, Optimizer& optimizer, b
     Optimizer::State state = optimizer.state(name);
     at::Tensor value = checkpoint.read(name);
     if (value.sizes() != state.value.sizes())
-      throw CheckpointError(fmt::format("{}: tensor {} has another shape than in this network",
-                                        checkpoint.folder().string(), name));
+      throw CheckpointError(
+          fmt::format("{}: tensor {} has another shape than in this network", checkpoint.folder().string(), name));
     optimizer.assign(name, value);
     if (!moments || !state.exp_avg.defined()) continue;
     checkpoint.read_into(name + "@exp_avg", state.exp_avg);
@@ -114,7 +130,8 @@ void load_checkpoint(const CheckpointReader& checkpoint, Optimizer& optimizer, b
   if (!moments) return;
   std::map<Parameter::Part, int64_t> steps;
   Json json = Json::parse(checkpoint.state_json()).value("optimizer_steps", Json::object());
-  for (const auto& [part, unused] : optimizer.steps()) steps[part] = json.value(std::string(to_string(part)), int64_t{0});
+  for (const auto& [part, unused] : optimizer.steps())
+    steps[part] = json.value(std::string(to_string(part)), int64_t{0});
   optimizer.set_steps(std::move(steps));
 }
 

@@ -11,11 +11,11 @@ namespace lmnet {
 
 /// Where a run stands, besides its tensors: `state.json`.
 struct RunState {
-  Progress run;           // since the first update
-  int stage = 0;          // index of the stage that goes on
-  Progress in_stage;      // since that stage began
-  int restart = 0;        // how often the run was resumed
-  int64_t streams = 0;    // S
+  Progress run;         // since the first update
+  int stage = 0;        // index of the stage that goes on
+  Progress in_stage;    // since that stage began
+  int restart = 0;      // how often the run was resumed
+  int64_t streams = 0;  // S
   uint64_t seed = 1;
   std::vector<StreamState> stream_states;  // of all streams
 };

@@ -33,8 +33,8 @@ const DistributedExchange::Gap& DistributedExchange::gap(int level) {
   return gap;
 }
 
-std::vector<std::vector<at::Tensor>> DistributedExchange::transfer(
-    const std::vector<std::vector<at::Tensor>>& outgoing, const std::vector<std::vector<Share>>& incoming) {
+std::vector<std::vector<at::Tensor>> DistributedExchange::transfer(const std::vector<std::vector<at::Tensor>>& outgoing,
+                                                                   const std::vector<std::vector<Share>>& incoming) {
   int me = group_.rank();
   std::vector<int64_t> send_counts(group_.size(), 0), receive_counts(group_.size(), 0);
   int64_t sending = 0, receiving = 0;

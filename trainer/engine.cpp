@@ -14,7 +14,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// Adds up the time that a rank spends in exchanges.
 class TimedExchange final : public Exchange {
@@ -38,7 +40,9 @@ class TimedExchange final : public Exchange {
   double& seconds_;
 };
 
-int64_t count_targets(const Sequence& batch) { return batch.learn.sum().item<int64_t>(); }
+int64_t count_targets(const Sequence& batch) {
+  return batch.learn.sum().item<int64_t>();
+}
 
 }  // namespace
 
@@ -80,8 +84,8 @@ auto Engine::walk(const Sequence& batch, F&& run) {
     Walk walk(*network_, layout, local, gaps);
     return run(walk);
   }
-  DistributedExchange distributed(*plan_, *mesh_.vertex, batch.rows(), batch.length(),
-                                  network_->backbone().hidden_size, network_->dtype());
+  DistributedExchange distributed(*plan_, *mesh_.vertex, batch.rows(), batch.length(), network_->backbone().hidden_size,
+                                  network_->dtype());
   TimedExchange timed(distributed, exchange_seconds_);
   Walk walk(*network_, layout, timed, gaps);
   return run(walk);
@@ -104,9 +108,8 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
   auto start = Clock::now();
   std::vector<Bucket> buckets = optimizer_->buckets();
   sum_over_replicas(buckets, mesh_);
-  at::Tensor sums = at::tensor({loss, mesh_.dp_rank == 0 ? optimizer_->squared_norm(mesh_.vp_rank) : 0.0,
-                                stop ? 1.0 : 0.0},
-                               at::kDouble);
+  at::Tensor sums = at::tensor(
+      {loss, mesh_.dp_rank == 0 ? optimizer_->squared_norm(mesh_.vp_rank) : 0.0, stop ? 1.0 : 0.0}, at::kDouble);
   mesh_.world->all_reduce(sums);
   exchange_seconds_ += seconds_since(start);
   const double* sum = sums.const_data_ptr<double>();
@@ -116,9 +119,10 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
 UpdateResult Engine::update(const Sequence& batch, const UpdateOptions& options) {
   UpdateResult result = gradients(batch, options.micro_batch, options.stop);
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
-    throw NonFiniteError(fmt::format("loss {} and gradient norm {} are not finite; no weight was changed: lower the "
-                                     "learning rate or look at this update's data",
-                                     result.loss, result.grad_norm));
+    throw NonFiniteError(
+        fmt::format("loss {} and gradient norm {} are not finite; no weight was changed: lower the "
+                    "learning rate or look at this update's data",
+                    result.loss, result.grad_norm));
   double scale = options.clip > 0 && result.grad_norm > options.clip ? options.clip / (result.grad_norm + 1e-6) : 1.0;
   optimizer_->update(options.lr, scale);
   return result;
@@ -126,8 +130,8 @@ UpdateResult Engine::update(const Sequence& batch, const UpdateOptions& options)
 
 LossSum Engine::loss(const Sequence& batch) {
   double loss = batch.rows() == 0 ? 0 : walk(batch, [&](Walk& walk) { return walk.loss(batch); });
-  at::Tensor sums = at::tensor({loss, mesh_.vp_rank == 0 && batch.rows() > 0 ? double(count_targets(batch)) : 0.0},
-                               at::kDouble);
+  at::Tensor sums =
+      at::tensor({loss, mesh_.vp_rank == 0 && batch.rows() > 0 ? double(count_targets(batch)) : 0.0}, at::kDouble);
   mesh_.world->all_reduce(sums);
   return {sums[0].item<double>(), static_cast<int64_t>(sums[1].item<double>())};
 }

@@ -13,18 +13,18 @@ namespace lmnet {
 
 /// What all ranks know after an update.
 struct UpdateResult {
-  double loss = 0;       // mean over the valid targets of the global batch (0 without any)
-  double grad_norm = 0;  // before clipping, each parameter counted once
-  int64_t targets = 0;   // valid targets of the global batch
-  bool stop = false;     // some rank wants to stop
+  double loss = 0;              // mean over the valid targets of the global batch (0 without any)
+  double grad_norm = 0;         // before clipping, each parameter counted once
+  int64_t targets = 0;          // valid targets of the global batch
+  bool stop = false;            // some rank wants to stop
   double exchange_seconds = 0;  // this rank's, inside exchanges and reductions
 };
 
 struct UpdateOptions {
   std::map<Parameter::Part, double> lr;
-  double clip = 0;  // 0 = off
+  double clip = 0;          // 0 = off
   int64_t micro_batch = 0;  // rows at a time; 0 = all
-  bool stop = false;  // this rank was told to stop; rides on the norm's all-reduce
+  bool stop = false;        // this rank was told to stop; rides on the norm's all-reduce
 };
 
 /// Loss sum and number of targets over all ranks.

@@ -107,6 +107,7 @@ Json checkpoint_json(const CheckpointReader& checkpoint, bool verified) {
   for (const StoredTensor& tensor : checkpoint.tensors())
     tensors.push_back({{"name", tensor.name},
                        {"dtype", dtype_name(tensor.dtype)},
+                       {"crc32c", fmt::format("{:08x}", tensor.crc32c)},
                        {"shape", tensor.shape},
                        {"file", manifest.tensors.at(tensor.name)}});
   return {

@@ -15,9 +15,15 @@ Log::Log(const std::filesystem::path& file) {
   google::SetLogSymlink(google::GLOG_INFO, "");
 }
 
-Log::~Log() { google::ShutdownGoogleLogging(); }
+Log::~Log() {
+  google::ShutdownGoogleLogging();
+}
 
-void Log::info(std::string_view text) const { LOG(INFO) << text; }
-void Log::error(std::string_view text) const { LOG(ERROR) << text; }
+void Log::info(std::string_view text) const {
+  LOG(INFO) << text;
+}
+void Log::error(std::string_view text) const {
+  LOG(ERROR) << text;
+}
 
 }  // namespace lmnet

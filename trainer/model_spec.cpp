@@ -33,10 +33,13 @@ T choose(const std::string& value, std::initializer_list<std::pair<const char*, 
 
 GraphOptions graph_options(const ModelConfig& model) {
   GraphOptions options;
-  options.sharing = choose<Sharing>(model.sharing, {{"all", Sharing::all}, {"level", Sharing::level},
-                                                    {"none", Sharing::none}, {"groups", Sharing::groups}});
-  options.aggregation = choose<Aggregation>(model.aggregation, {{"sum", Aggregation::sum}, {"mean", Aggregation::mean}});
-  options.output = choose<Output>(model.output, {{"first", Output::first}, {"mean", Output::mean}, {"sum", Output::sum}});
+  options.sharing = choose<Sharing>(
+      model.sharing,
+      {{"all", Sharing::all}, {"level", Sharing::level}, {"none", Sharing::none}, {"groups", Sharing::groups}});
+  options.aggregation =
+      choose<Aggregation>(model.aggregation, {{"sum", Aggregation::sum}, {"mean", Aggregation::mean}});
+  options.output =
+      choose<Output>(model.output, {{"first", Output::first}, {"mean", Output::mean}, {"sum", Output::sum}});
   options.input_edge = model.input_edge == "block" ? EdgeKind::block : EdgeKind::identity;
   return options;
 }
@@ -69,7 +72,8 @@ Graph parse_explicit(const std::string& text, const GraphOptions& options) {
   for (const Json& edge : graph.value("edges", Json::array())) {
     std::string what = "edge " + edge.dump();
     only(edge, {"from", "to", "kind"}, what);
-    edges.push_back({text_of(edge, "from", what, true), text_of(edge, "to", what, true), text_of(edge, "kind", what, false)});
+    edges.push_back(
+        {text_of(edge, "from", what, true), text_of(edge, "to", what, true), text_of(edge, "kind", what, false)});
   }
   return Graph::explicit_graph(std::move(vertices), edges, options);
 }
@@ -105,9 +109,10 @@ void resolve_backbone(const ModelConfig& model, ModelSpec& spec) {
     return;
   }
   if (fs::is_directory(path))
-    throw ConfigError(fmt::format("{}: {} is no checkpoint; Hugging Face weights are planned, not built yet: name its "
-                                  "config.json for random weights",
-                                  where, path.string()));
+    throw ConfigError(
+        fmt::format("{}: {} is no checkpoint; Hugging Face weights are planned, not built yet: name its "
+                    "config.json for random weights",
+                    where, path.string()));
   spec.backbone = BackboneConfig::from_json(read_text(path), path.string());
 }
 
@@ -122,15 +127,17 @@ std::optional<fs::path> find_checkpoint(const fs::path& path) {
 fs::path require_checkpoint(const fs::path& path) {
   if (!fs::exists(path)) throw CheckpointError(fmt::format("{}: there is no such checkpoint or run", path.string()));
   if (std::optional<fs::path> checkpoint = find_checkpoint(path)) return *checkpoint;
-  throw CheckpointError(fmt::format("{}: this is neither a complete checkpoint (a folder with manifest.json) nor a run "
-                                    "that saved one",
-                                    path.string()));
+  throw CheckpointError(
+      fmt::format("{}: this is neither a complete checkpoint (a folder with manifest.json) nor a run "
+                  "that saved one",
+                  path.string()));
 }
 
 ModelSpec resolve_model(const ModelConfig& model) {
   ModelSpec spec;
   spec.graph = build_graph(model);
-  spec.dtype = choose<at::ScalarType>(model.precision, {{"bf16", at::kBFloat16}, {"fp32", at::kFloat}, {"fp64", at::kDouble}});
+  spec.dtype =
+      choose<at::ScalarType>(model.precision, {{"bf16", at::kBFloat16}, {"fp32", at::kFloat}, {"fp64", at::kDouble}});
   resolve_backbone(model, spec);
   return spec;
 }
@@ -154,8 +161,8 @@ void load_backbone(Optimizer& optimizer, const fs::path& checkpoint) {
     std::string source = name.starts_with("vertices.") ? group + name.substr(name.find('.', 9) + 1) : name;
     at::Tensor value = reader.read(source);
     if (value.sizes() != optimizer.state(name).value.sizes())
-      throw CheckpointError(fmt::format("{}: tensor {} has another shape than {} of this network", checkpoint.string(),
-                                        source, name));
+      throw CheckpointError(
+          fmt::format("{}: tensor {} has another shape than {} of this network", checkpoint.string(), source, name));
     optimizer.assign(name, value);
   }
 }

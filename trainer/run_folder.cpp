@@ -20,12 +20,13 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 [[noreturn]] void fail(const fs::path& file) {
-  throw CheckpointError(fmt::format("{}: cannot write: {}; free space or name another run.dir", file.string(),
-                                    std::strerror(errno)));
+  throw CheckpointError(
+      fmt::format("{}: cannot write: {}; free space or name another run.dir", file.string(), std::strerror(errno)));
 }
 
 std::string now() {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
 }  // namespace
@@ -44,7 +45,9 @@ void replace_file(const fs::path& file, std::string_view content) {
   }
 }
 
-fs::path RunFolder::log(int rank) const { return folder_ / "logs" / fmt::format("rank-{:03}.log", rank); }
+fs::path RunFolder::log(int rank) const {
+  return folder_ / "logs" / fmt::format("rank-{:03}.log", rank);
+}
 
 std::vector<std::string> RunFolder::compare(const Config& config) const {
   std::vector<std::string> changed, refused;
@@ -53,9 +56,10 @@ std::vector<std::string> RunFolder::compare(const Config& config) const {
     (difference.allowed ? changed : refused)
         .push_back(fmt::format("{}: {} → {}", difference.key, difference.old_value, difference.new_value));
   if (!refused.empty())
-    throw ConfigError(fmt::format("{} belongs to a run with another config: {}; choose another run.name, or take these "
-                                  "changes back",
-                                  folder_.string(), fmt::join(refused, ", ")));
+    throw ConfigError(
+        fmt::format("{} belongs to a run with another config: {}; choose another run.name, or take these "
+                    "changes back",
+                    folder_.string(), fmt::join(refused, ", ")));
   return changed;
 }
 

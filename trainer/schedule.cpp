@@ -12,9 +12,13 @@ namespace {
 /// Every update has the same number of tokens, so that a length in tokens is one in updates.
 double in_updates(const Span& span, int64_t tokens_per_update, const char* key) {
   switch (span.unit) {
-    case Span::Unit::updates: return span.value;
-    case Span::Unit::tokens: return span.value / static_cast<double>(tokens_per_update);
-    default: throw ConfigError(std::string(key) + ": epochs and times are planned, not built yet; give updates (u) or tokens (t)");
+    case Span::Unit::updates:
+      return span.value;
+    case Span::Unit::tokens:
+      return span.value / static_cast<double>(tokens_per_update);
+    default:
+      throw ConfigError(std::string(key) +
+                        ": epochs and times are planned, not built yet; give updates (u) or tokens (t)");
   }
 }
 
@@ -25,7 +29,9 @@ Schedule::Schedule(const StageConfig& stage, int64_t tokens_per_update)
       updates_(static_cast<int64_t>(std::ceil(in_updates(stage.until, tokens_per_update, "train.stages.until")))),
       warmup_(in_updates(stage.warmup, tokens_per_update, "train.stages.warmup")) {}
 
-bool Schedule::done(const Progress& in_stage) const { return in_stage.updates >= updates_; }
+bool Schedule::done(const Progress& in_stage) const {
+  return in_stage.updates >= updates_;
+}
 
 int64_t Schedule::updates_left(const Progress& in_stage) const {
   return std::max<int64_t>(0, updates_ - in_stage.updates);
@@ -37,9 +43,12 @@ double Schedule::factor(const Progress& in_stage) const {
   double rest = static_cast<double>(updates_) - warmup_;
   double left = rest > 0 ? 1 - (at - warmup_) / rest : 1;
   switch (kind_) {
-    case ScheduleKind::constant: return 1;
-    case ScheduleKind::linear: return left;
-    case ScheduleKind::cosine: return 0.5 * (1 - std::cos(std::numbers::pi * left));
+    case ScheduleKind::constant:
+      return 1;
+    case ScheduleKind::linear:
+      return left;
+    case ScheduleKind::cosine:
+      return 0.5 * (1 - std::cos(std::numbers::pi * left));
   }
   return 1;
 }

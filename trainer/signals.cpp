@@ -36,6 +36,8 @@ StopSignals::~StopSignals() {
   for (int signal : signals_) std::signal(signal, SIG_DFL);
 }
 
-int StopSignals::received() const { return received_signal; }
+int StopSignals::received() const {
+  return received_signal;
+}
 
 }  // namespace lmnet

@@ -26,15 +26,18 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// What must fit before anything is written. Throws ConfigError.
 void check_layout(const Config& config, int ranks) {
   int vp = config.parallel.vertex;
   if (ranks % vp != 0)
-    throw ConfigError(fmt::format("{}: parallel.vertex {} does not divide the {} ranks; start a multiple of {} ranks or "
-                                  "change it",
-                                  config.where, vp, ranks, vp));
+    throw ConfigError(
+        fmt::format("{}: parallel.vertex {} does not divide the {} ranks; start a multiple of {} ranks or "
+                    "change it",
+                    config.where, vp, ranks, vp));
   int dp = ranks / vp;
   if (config.parallel.data && *config.parallel.data != dp)
     throw ConfigError(fmt::format("{}: parallel.data is {}, but {} ranks with parallel.vertex {} give {}", config.where,
@@ -123,9 +126,10 @@ void Run::prepare() {
     for (const StageConfig& stage : config_.train.stages) {
       all_updates_ += Schedule(stage, tokens_per_update_).updates();
       if (parse_trains(stage).head && spec_.backbone.tied)
-        throw ConfigError(fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
-                                      "trains, not head",
-                                      config_.where, stage.name));
+        throw ConfigError(
+            fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
+                        "trains, not head",
+                        config_.where, stage.name));
     }
   });
 }
@@ -174,7 +178,8 @@ void Run::open_data() {
     if (mesh_->vp_rank != 0) return;
     LoaderOptions options{config_.run.seed, config_.data.sequence_length, config_.data.packing,
                           config_.train.global_batch, state_.streams};
-    loader_ = std::make_unique<Loader>(sources(config_.data.train), *tokenizer_, options, mesh_->dp_rank, mesh_->dp_size);
+    loader_ =
+        std::make_unique<Loader>(sources(config_.data.train), *tokenizer_, options, mesh_->dp_rank, mesh_->dp_size);
     if (resumed_) loader_->restore(state_.stream_states);
   });
   together(world_, [&] { validation_ = std::make_unique<Validation>(config_, *tokenizer_, *mesh_); });
@@ -222,10 +227,11 @@ void Run::begin_stage() {
   world_.all_reduce(low, Reduction::min);
   world_.all_reduce(high, Reduction::max);
   if (low.item<int64_t>() != high.item<int64_t>())
-    throw AgreedError(2, "the ranks computed different plans: they run different binaries or configs; give all the same");
-  say(fmt::format("stage {} ({} of {}) · trains {} parameters", stage.name, state_.stage + 1,
-                  config_.train.stages.size(),
-                  short_count(static_cast<double>(count_parameters(spec_.backbone, spec_.graph).trainable(parse_trains(stage))))));
+    throw AgreedError(2,
+                      "the ranks computed different plans: they run different binaries or configs; give all the same");
+  say(fmt::format(
+      "stage {} ({} of {}) · trains {} parameters", stage.name, state_.stage + 1, config_.train.stages.size(),
+      short_count(static_cast<double>(count_parameters(spec_.backbone, spec_.graph).trainable(parse_trains(stage))))));
 }
 
 TokenBatch Run::next_batch() {
@@ -281,7 +287,8 @@ void Run::validate() {
   ValidationResult result = validation_->run(*engine_);
   if (!first_) return;
   say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result.loss));
-  folder_.add_metrics({{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
+  folder_.add_metrics(
+      {{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
 }
 
 void Run::save() {
@@ -289,8 +296,9 @@ void Run::save() {
   auto start = Clock::now();
   std::vector<StreamState> streams;
   if (loader_) streams = loader_->state();
-  fs::path folder = save_checkpoint(folder_.checkpoints(), *engine_, state_, streams, to_yaml(config_),
-                                    config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name);
+  fs::path folder =
+      save_checkpoint(folder_.checkpoints(), *engine_, state_, streams, to_yaml(config_),
+                      config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name);
   saved_update_ = state_.run.updates;
   if (first_) {
     std::optional<int64_t> keep_every;

@@ -8,8 +8,8 @@
 namespace lmnet {
 
 /// Trains by `config` on all ranks of `world`, resuming what lies in the run folder; `hosts` are those of the ranks.
-/// Returns 0 when all stages are done, 128 + signal after a saved stop. Throws AgreedError when every rank failed alike,
-/// anything else when only this one did.
+/// Returns 0 when all stages are done, 128 + signal after a saved stop. Throws AgreedError when every rank failed
+/// alike, anything else when only this one did.
 int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts);
 
 /// The plan, parameters and memory of such a run on `ranks` ranks, computed on one core without weights.

@@ -10,7 +10,8 @@ namespace lmnet {
 
 std::vector<Source> sources(const std::vector<SourceConfig>& config) {
   std::vector<Source> sources;
-  for (const SourceConfig& source : config) sources.push_back({source.path, parse_format(source.format), source.weight});
+  for (const SourceConfig& source : config)
+    sources.push_back({source.path, parse_format(source.format), source.weight});
   return sources;
 }
 

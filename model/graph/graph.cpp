@@ -24,9 +24,9 @@ std::vector<int> parse_levels(std::string_view text) {
     auto [next, error] = std::from_chars(at, end, size);
     bool ends = next == end, goes_on = next != end && *next == '-';
     if (error != std::errc() || size < 1 || size > kLargestLevel || !(ends || goes_on))
-      throw ConfigError(fmt::format(
-          "\"{}\" is no topology: expected level sizes from 1 to {} joined by -, for example 1-4-4-4-1", text,
-          kLargestLevel));
+      throw ConfigError(
+          fmt::format("\"{}\" is no topology: expected level sizes from 1 to {} joined by -, for example 1-4-4-4-1",
+                      text, kLargestLevel));
     sizes.push_back(size);
     if (ends) return sizes;
     at = next + 1;
@@ -37,14 +37,13 @@ EdgeKind parse_kind(const std::string& kind, EdgeKind fallback, const ExplicitEd
   if (kind.empty()) return fallback;
   if (kind == "block") return EdgeKind::block;
   if (kind == "identity") return EdgeKind::identity;
-  throw ConfigError(
-      fmt::format("edge {} → {}: kind \"{}\" is not one of block, identity", edge.from, edge.to, kind));
+  throw ConfigError(fmt::format("edge {} → {}: kind \"{}\" is not one of block, identity", edge.from, edge.to, kind));
 }
 
 void check_name(const std::string& name) {
   if (name.empty() || name == "input" || name == "head" || name.find_first_of("./@ ") != std::string::npos)
-    throw ConfigError(
-        fmt::format("\"{}\" cannot name a vertex or group: input, head, and names with . / @ or blanks are taken", name));
+    throw ConfigError(fmt::format(
+        "\"{}\" cannot name a vertex or group: input, head, and names with . / @ or blanks are taken", name));
 }
 
 /// Longest path from the input to each vertex (-1 where the input does not reach).
@@ -170,11 +169,12 @@ void Graph::finish(const GraphOptions& options, const std::vector<bool>& alive) 
   aggregation_ = options.aggregation;
   std::vector<int> order;
   for (size_t v = 0; v < vertices_.size(); ++v) {
-    if (alive[v]) order.push_back(static_cast<int>(v));
-    else warnings_.push_back(fmt::format("vertex {} cannot reach the head and is left out", vertices_[v].name));
+    if (alive[v])
+      order.push_back(static_cast<int>(v));
+    else
+      warnings_.push_back(fmt::format("vertex {} cannot reach the head and is left out", vertices_[v].name));
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return vertices_[a].level < vertices_[b].level; });
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return vertices_[a].level < vertices_[b].level; });
   std::map<int, int> renumbered{{input, input}, {static_cast<int>(vertices_.size()), static_cast<int>(order.size())}};
   std::vector<Vertex> vertices;
   for (int v : order) {
@@ -207,8 +207,10 @@ void Graph::finish(const GraphOptions& options, const std::vector<bool>& alive) 
     int to = level_of(edge.destination), number = edge.destination == head() ? 0 : vertices_[edge.destination].number;
     std::string gap = edge.source == input ? "input" : std::to_string(vertices_[edge.source].level);
     int next = edge.source == input ? 0 : vertices_[edge.source].level + 1;
-    if (edge.destination == head()) gap += "-head";
-    else if (to != next) gap += fmt::format("-{}", to);
+    if (edge.destination == head())
+      gap += "-head";
+    else if (to != next)
+      gap += fmt::format("-{}", to);
     edge.name = fmt::format("edges.{}.{}-{}", gap, edge.source == input ? 0 : vertices_[edge.source].number, number);
   }
 }
@@ -221,14 +223,16 @@ double Graph::input_scale(int vertex) const {
 bool Graph::separate(int number) const {
   if (number == levels()) return false;
   const std::string& group = vertices_[levels_[number].front()].group;
-  return sharing_ == Sharing::none ||
-         std::any_of(levels_[number].begin(), levels_[number].end(), [&](int v) { return vertices_[v].group != group; });
+  return sharing_ == Sharing::none || std::any_of(levels_[number].begin(), levels_[number].end(),
+                                                  [&](int v) { return vertices_[v].group != group; });
 }
 
 std::string Graph::describe() const {
   std::string text;
-  for (const Vertex& vertex : vertices_) text += fmt::format("{} {} {} {}\n", vertex.level, vertex.number, vertex.name, vertex.group);
-  for (const Edge& edge : edges_) text += fmt::format("{} {}\n", edge.name, edge.kind == EdgeKind::block ? "block" : "identity");
+  for (const Vertex& vertex : vertices_)
+    text += fmt::format("{} {} {} {}\n", vertex.level, vertex.number, vertex.name, vertex.group);
+  for (const Edge& edge : edges_)
+    text += fmt::format("{} {}\n", edge.name, edge.kind == EdgeKind::block ? "block" : "identity");
   for (int v = 0; v <= head(); ++v) text += fmt::format("{:.17g} ", input_scale(v));
   for (int l = 0; l < levels(); ++l) text += separate(l) ? "separate " : "shared ";
   return text;

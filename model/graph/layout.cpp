@@ -4,7 +4,9 @@
 
 namespace lmnet {
 
-RowRange intersect(RowRange a, RowRange b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
+RowRange intersect(RowRange a, RowRange b) {
+  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
+}
 
 int64_t Layout::items(int level) const {
   int64_t sum = 0;

@@ -10,6 +10,7 @@
 namespace lmnet {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -191,10 +192,9 @@ TEST(Graph, a_level_is_separate_when_its_vertices_have_weights_of_their_own) {
 }
 
 TEST(Graph, cycles_are_refused_and_a_vertex_on_them_is_named) {
-  EXPECT_EQ(refused({{"after", ""}, {"a", ""}, {"b", ""}},
-                    {{"input", "a", ""}, {"a", "b", ""}, {"b", "a", ""}, {"b", "after", ""}, {"after", "head", ""}})
-                .substr(0, 38),
-            "the graph has a cycle through vertex a");
+  EXPECT_THAT(refused({{"after", ""}, {"a", ""}, {"b", ""}},
+                      {{"input", "a", ""}, {"a", "b", ""}, {"b", "a", ""}, {"b", "after", ""}, {"after", "head", ""}}),
+              AnyOf("the graph has a cycle through vertex a", "the graph has a cycle through vertex b"));
   EXPECT_THAT(refused({{"a", ""}}, {{"input", "a", ""}, {"a", "a", ""}, {"a", "head", ""}}),
               HasSubstr("cycle through vertex a"));
 }

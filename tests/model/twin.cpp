@@ -25,7 +25,7 @@ at::Tensor Twin::rotate(const at::Tensor& x) const {
   at::Tensor angle = at::arange(x.size(2), at::kDouble).unsqueeze(1) * frequency;
   angle = at::cat({angle, angle}, 1);
   at::Tensor half_turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
-  return x * angle.cos() + half_turned * angle.sin();
+  return x * angle.cos().to(x.scalar_type()) + half_turned * angle.sin().to(x.scalar_type());
 }
 
 at::Tensor Twin::attention(const at::Tensor& x, const std::string& prefix) const {

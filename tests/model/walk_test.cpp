@@ -1,6 +1,7 @@
 #include "model/walk.h"
 
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "tests/model/twin.h"
 
@@ -229,3 +230,41 @@ TEST(Walk, gradients_agree_with_central_differences) {
 
 }  // namespace
 }  // namespace lmnet
+namespace lmnet {
+namespace {
+TEST(Experiment, bf16) {
+  const Graph graph = Graph::layered("1-4-4-1", {.input_edge = EdgeKind::block});
+  for (uint64_t seed : {1, 2, 3}) {
+    const Sequence sequence = random_sequence(3, 5, 11, true, seed);
+    Network network(tiny_backbone(), graph, whole_placement(graph), 0, at::kBFloat16);
+    randomise(network, seed);
+    bind_gradients(network, kEverything);
+    double exact_loss = 0;
+    const Tensors exact = twin_gradients(network, sequence, kEverything, 1, exact_loss);
+    const double loss = walk_gradients(network, sequence, kEverything);
+    Tensors weights = weights_of(network), control;
+    for (auto& [name, weight] : weights) weight = weight.to(at::kBFloat16).set_requires_grad(true);
+    const at::Tensor sum = Twin(network.backbone(), graph, weights).loss(sequence);
+    torch::autograd::backward({sum});
+    for (auto& [name, weight] : weights) control[name] = weight.grad().to(at::kDouble);
+    auto report = [&](const char* who, const Tensors& actual, double l) {
+      double above = 0, below = 0, worst = 0;
+      std::string worst_name;
+      int over = 0;
+      for (const auto& [name, value] : exact) {
+        const at::Tensor d = actual.at(name) - value;
+        above += d.pow(2).sum().item<double>();
+        below += value.pow(2).sum().item<double>();
+        const double r = d.abs().max().item<double>() / value.abs().max().item<double>();
+        over += r > 0.25;
+        if (r > worst) worst = r, worst_name = name;
+      }
+      printf("seed %d %-7s loss %.4f exact %.4f  L2 %.4f  worst %.3f %s  over 0.25: %d of %zu\n", int(seed), who, l, exact_loss,
+             std::sqrt(above / below), worst, worst_name.c_str(), over, exact.size());
+    };
+    report("walk", gradients_of(network), loss);
+    report("control", control, sum.item<double>());
+  }
+}
+}
+}

@@ -32,7 +32,7 @@ refused 2 'not built yet' 1 "${train[@]}" 'model.adapters=[lora]'
 refused 3 'no-such.jsonl' 2 "${train[@]}" 'data.train[0].path=data/no-such.jsonl'
 refused 2 'did you mean train?' 1 trian tiny.yaml
 refused 2 'not built yet' 1 sweep tiny.yaml
-refused 2 '--rank' 1 train tiny.yaml --rnks 3
+refused 2 'did you mean --ranks?' 1 train tiny.yaml --rnks 3
 
 # Broken data, named by file and record.
 gzip -c data/text.jsonl | head -c 3000 >data/broken.json.gz

@@ -67,7 +67,9 @@ train() {
 }
 check 'the C4 form trains' train c4 "$work/first/c4-train.*.json.gz"
 check 'the Alpaca form trains' train alpaca "$work/first/alpaca-train.json"
-check 'the run is a checkpoint that is whole' "$binary" inspect "$work/alpaca" --verify
-check 'questions.jsonl is answered' "$binary" generate "$work/alpaca" --prompts "$work/first/questions.jsonl" --max-new-tokens 1
+whole() { "$binary" inspect "$work/alpaca" --verify >"$work/inspect.log"; }
+check 'the run is a checkpoint that is whole' whole
+answers() { [ "$("$binary" generate "$work/alpaca" --prompts "$work/first/questions.jsonl" --max-new-tokens 1 --jsonl | wc -l)" -eq 5 ]; }
+check 'questions.jsonl is answered' answers
 
 [ "$failures" -eq 0 ]

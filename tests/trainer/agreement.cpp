@@ -281,15 +281,20 @@ std::vector<Trial> trials() {
   return trials;
 }
 
-std::vector<Case> mpi_cases() {
-  std::vector<Case> cases = matrix(at::kDouble);
+std::vector<Trial> mpi_trials(int ranks) {
+  std::vector<Grid> grids;
+  for (int vertex = 1; vertex <= ranks; ++vertex)
+    if (ranks % vertex == 0) grids.push_back({ranks / vertex, vertex});
+  std::vector<Trial> trials;
+  for (const Case& run : matrix(at::kDouble)) trials.push_back({run, grids});
+  const Grid middle = grids[grids.size() / 2];
   const std::set<std::string> chosen = {"fewer rows than ranks",     "tail smaller than the group", "no target at all",
                                         "a replica without targets", "separate weights with skips", "tied head",
                                         "edges, then everything"};
   for (const Case& run : special_cases())
-    if (chosen.contains(run.name)) cases.push_back(run);
-  cases.push_back({.name = "2-3-1 in fp32", .topology = "2-3-1", .dtype = at::kFloat});
-  return cases;
+    if (chosen.contains(run.name)) trials.push_back({run, {middle}});
+  trials.push_back({{.name = "2-3-1 in fp32", .topology = "2-3-1", .dtype = at::kFloat}, {middle}});
+  return trials;
 }
 
 }  // namespace lmnet::testing

@@ -89,14 +89,15 @@ Outcome train_alone(const Case& run);
 /// Each difference of `outcome` from `reference` beyond the tolerance: tensor or update, and error.
 std::vector<std::string> differences(const Outcome& outcome, const Outcome& reference, Tolerance tolerance);
 
-/// Every case that must hold; each with the grids on which it is tried by default and with LMNET_ALL_TESTS=1.
+/// A case and the grids on which it must hold.
 struct Trial {
   Case run;
   std::vector<Grid> grids;
 };
+/// For ranks that are threads: every case, on some grids, or on all with LMNET_ALL_TESTS=1 in the environment.
 std::vector<Trial> trials();
-/// Those that MPI processes run.
-std::vector<Case> mpi_cases();
+/// For so many MPI processes: the matrix on all grids, and what differs most between ranks on one.
+std::vector<Trial> mpi_trials(int ranks);
 void PrintTo(const Trial& trial, std::ostream* out);
 
 }  // namespace lmnet::testing

@@ -77,7 +77,7 @@ TEST(Bench, PrintsTheFieldsOfTheInterface) {
 TEST(Bench, NamesWhatIsMissingOrNotBuilt) {
   EXPECT_THAT(error_text({.what = "exchange"}), HasSubstr("--what exchange is planned, not built yet"));
   EXPECT_THAT(error_text({.what = "trian"}), HasSubstr("--what trian is unknown"));
-  EXPECT_THAT(error_text({}, {"train.global_batch=3", "train.micro_batch=2"}), HasSubstr("train.global_batch 3"));
+  EXPECT_THAT(error_text({}, {"parallel.vertex=2"}), HasSubstr("parallel.vertex 2 does not divide the 1 ranks"));
   const std::string model = testing::tiny_config.substr(0, testing::tiny_config.find("data:"));
   const auto alone = make_thread_communicators(1);
   EXPECT_THROW(measure(*alone.front(), parse_config(model, "tiny.yaml"), {}), AgreedError);

@@ -139,6 +139,9 @@ TEST(CheckpointFolder, comes_back_when_the_replacement_was_killed) {
   const auto folder = write_checkpoint(dir.path(), 5);
   fs::rename(folder, dir / ".step-000000005.old");
   EXPECT_THAT(list_checkpoints(dir.path()), IsEmpty());
+  EXPECT_EQ(choose_checkpoint(dir.path()).checkpoint, folder);
+  EXPECT_THAT(names_in(dir.path()), ElementsAre("step-000000005"));
+  fs::rename(folder, dir / ".step-000000005.old");
   clean_partial(dir.path());
   EXPECT_THAT(names_in(dir.path()), ElementsAre("step-000000005"));
 }

@@ -45,9 +45,9 @@ TEST(Inspect, PublishedConfigsHaveTheirPublishedCounts) {
 TEST(Inspect, ConfigsSayWhatTrains) {
   TemporaryFolder folder;
   std::ofstream(folder / "tiny.yaml") << testing::tiny_config;
-  const Json json = look(folder / "tiny.yaml", {"model.topology=1-2-2"});
+  const Json json = look(folder / "tiny.yaml", {"model.topology=1-2-3"});
   // One block: q, k, v with bias, o, gate, up, down, two norms. One edge adds a 16 × 16 linear with bias.
-  const int64_t block = 32 * (16 + 1) + 16 * 16 + 3 * 24 * 16 + 2 * 16, edges = (2 + 4) * (block + 16 * 16 + 16);
+  const int64_t block = 32 * (16 + 1) + 16 * 16 + 3 * 24 * 16 + 2 * 16, edges = (2 + 2) * (block + 16 * 16 + 16);
   const Json& count = json["parameters"];
   EXPECT_EQ(count["vertex"], 2 * block + 16);
   EXPECT_EQ(count["vertices"], 2 * block + 16);
@@ -57,7 +57,7 @@ TEST(Inspect, ConfigsSayWhatTrains) {
   EXPECT_EQ(count["total"], edges + 2 * block + 16 + 258 * 16);
   EXPECT_EQ(count["trainable"], count["total"]);
   EXPECT_EQ(json["stages"][0]["trainable"], edges);
-  EXPECT_EQ(json["topology"], "1-2-2");
+  EXPECT_EQ(json["topology"], "1-2-3");
   EXPECT_EQ(json["backbone"]["hidden_size"], 16);
   EXPECT_GT(json["stages"][1]["flops_per_token"], json["stages"][0]["flops_per_token"]);
   EXPECT_GT(json["stages"][0]["flops_per_token"], json["forward_flops_per_token"]);

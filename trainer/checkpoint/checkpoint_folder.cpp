@@ -58,6 +58,22 @@ std::vector<fs::path> step_folders(const fs::path& dir) {
   return folders;
 }
 
+/// The checkpoint that the hidden name (`.step-000001000.tmp`) of an unfinished one belongs to.
+std::optional<fs::path> folder_of_hidden(const fs::path& dir, const std::string& name) {
+  const auto stem = fs::path(name).stem().string();
+  return stem.starts_with('.') && update_of(stem.substr(1)) ? std::optional(dir / stem.substr(1)) : std::nullopt;
+}
+
+/// Brings checkpoints back whose replacement was killed before it had their name.
+void restore_replaced(const fs::path& dir) {
+  for (const auto& name : names_in(dir)) {
+    const auto folder = folder_of_hidden(dir, name);
+    if (folder && dir / name == replaced_name(*folder) && !path_exists(*folder)) {
+      rename_path(dir / name, *folder);
+    }
+  }
+}
+
 void check_file(const fs::path& path, const ManifestFile& file, bool verify) {
   std::error_code error;
   const uint64_t bytes = fs::file_size(path, error);
@@ -88,15 +104,10 @@ std::vector<fs::path> list_checkpoints(const fs::path& dir) {
 }
 
 void clean_partial(const fs::path& dir) {
-  const auto names = names_in(dir);
-  for (const auto& name : names) {
-    const auto folder = dir / fs::path(name).stem().string().substr(name.starts_with('.') ? 1 : 0);
-    if (!update_of(folder.filename().string())) {
-      continue;
-    }
-    if (dir / name == replaced_name(folder) && !path_exists(folder)) {
-      rename_path(dir / name, folder);
-    } else if (dir / name == replaced_name(folder) || dir / name == temporary_name(folder)) {
+  restore_replaced(dir);
+  for (const auto& name : names_in(dir)) {
+    const auto folder = folder_of_hidden(dir, name);
+    if (folder && (dir / name == temporary_name(*folder) || dir / name == replaced_name(*folder))) {
       remove_path(dir / name);
     }
   }
@@ -130,6 +141,7 @@ Manifest open_checkpoint(const fs::path& folder, bool verify) {
 }
 
 ResumeChoice choose_checkpoint(const fs::path& dir) {
+  restore_replaced(dir);
   ResumeChoice choice;
   for (const auto& folder : step_folders(dir)) {
     try {

@@ -60,7 +60,8 @@ class CheckpointWriter {
 /// The complete checkpoints (those with a manifest.json), newest first. A folder that is not there holds none.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& dir);
 
-/// Removes what unfinished writers left; a checkpoint that was being replaced comes back. No writer may be at work.
+/// Removes what unfinished writers left; a checkpoint that was being replaced comes back first. No writer may be at
+/// work.
 void clean_partial(const std::filesystem::path& dir);
 
 /// Removes the complete checkpoints beyond the `keep` newest (at least one stays), except those of every
@@ -101,7 +102,8 @@ class CheckpointReader {
 };
 
 /// The checkpoint to resume from: the newest one whose files are all whole, empty if there is none at all. `damaged`
-/// tells what is wrong with each newer one. Reads every byte of the checkpoint it takes.
+/// tells what is wrong with each newer one. Reads every byte of the checkpoint it takes. One that was being replaced
+/// when the run was killed comes back first.
 struct ResumeChoice {
   std::optional<std::filesystem::path> checkpoint;
   std::vector<std::string> damaged;

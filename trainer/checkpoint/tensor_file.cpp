@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,7 +76,16 @@ FileDigest digest(const FileDescriptor& file) {
   return result;
 }
 
-Hdf5Dataset create_dataset(hid_t file, const std::string& name, const at::Tensor& tensor, hid_t type) {
+/// Throws with the cause of a failed call, which HDF5 forgets at the next one: even a handle that closes is one.
+void require(bool ok, std::string_view action, const fs::path& path) {
+  if (!ok) {
+    throw_hdf5_error(action, path);
+  }
+}
+
+void write_dataset(hid_t file, const std::string& name, const at::Tensor& tensor, uint32_t crc, const fs::path& path) {
+  const auto action = fmt::format("write tensor '{}' into", name);
+  const Hdf5Type type = type_of(tensor.scalar_type());
   const std::vector<hsize_t> shape(tensor.sizes().begin(), tensor.sizes().end());
   const Hdf5Space space(shape.empty() ? H5Screate(H5S_SCALAR)
                                       : H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr));
@@ -83,14 +93,30 @@ Hdf5Dataset create_dataset(hid_t file, const std::string& name, const at::Tensor
   H5Pset_layout(creation.get(), H5D_CONTIGUOUS);
   H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);  // the place in the file is fixed: readers go there directly
   H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
-  return Hdf5Dataset(H5Dcreate2(file, name.c_str(), type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT));
+  const Hdf5Dataset dataset(
+      H5Dcreate2(file, name.c_str(), type.get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT));
+  require(dataset.valid(), action, path);
+  require(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, tensor.const_data_ptr()) >= 0, action,
+          path);
+  const Hdf5Space one(H5Screate(H5S_SCALAR));
+  const Hdf5Attribute attribute(
+      H5Acreate2(dataset.get(), checksum_attribute, H5T_STD_U32LE, one.get(), H5P_DEFAULT, H5P_DEFAULT));
+  require(attribute.valid(), action, path);
+  require(H5Awrite(attribute.get(), H5T_NATIVE_UINT32, &crc) >= 0, action, path);
 }
 
-bool write_checksum(hid_t dataset, uint32_t crc) {
-  const Hdf5Space space(H5Screate(H5S_SCALAR));
-  const Hdf5Attribute attribute(
-      H5Acreate2(dataset, checksum_attribute, H5T_STD_U32LE, space.get(), H5P_DEFAULT, H5P_DEFAULT));
-  return attribute.valid() && H5Awrite(attribute.get(), H5T_NATIVE_UINT32, &crc) >= 0;
+/// Closes a file that nobody wants. HDF5 cannot close one that it cannot complete, as on a full disk, and would try
+/// again when the process ends; so what it still wants to write goes to memory.
+void discard(Hdf5File& file) {
+  void* handle = nullptr;
+  const int memory = ::memfd_create("discarded", MFD_CLOEXEC);
+  if (memory >= 0) {
+    if (file.valid() && H5Fget_vfd_handle(file.get(), H5P_DEFAULT, &handle) >= 0) {
+      ::dup2(memory, *static_cast<int*>(handle));
+    }
+    ::close(memory);
+  }
+  file.close();
 }
 
 }  // namespace
@@ -106,58 +132,46 @@ struct TensorFileWriter::Impl {
       return;
     }
     const Hdf5Silence silence;
-    // On a full disk this makes room for what HDF5 still wants to write when it closes the file.
-    [[maybe_unused]] const int ignored = ::truncate(temporary.c_str(), 0);
-    file.close();
+    discard(file);
     std::error_code error;
     fs::remove(temporary, error);
   }
 };
 
-TensorFileWriter::TensorFileWriter(const fs::path& path) {
+TensorFileWriter::TensorFileWriter(const fs::path& path) : impl_(std::make_unique<Impl>()) {
   require_threadsafe_hdf5();
-  const Hdf5Silence silence;
-  const auto temporary = temporary_name(path);
-  remove_path(temporary);
-  Hdf5File file(H5Fcreate(temporary.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, checkpoint_file_access().get()));
-  if (!file.valid()) {
-    throw_hdf5_error("write", path);
-  }
-  impl_ = std::make_unique<Impl>();
   impl_->path = path;
-  impl_->temporary = temporary;
-  impl_->file = std::move(file);
+  impl_->temporary = temporary_name(path);
+  // HDF5 does not recover from a creation that fails for want of room, so that is tried first.
+  FileDescriptor(impl_->temporary, O_WRONLY | O_CREAT | O_TRUNC).write(std::array<std::byte, 4096>{}, 0);
+  const Hdf5Silence silence;
+  const auto access = checkpoint_file_access();
+  impl_->file = Hdf5File(H5Fcreate(impl_->temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()));
+  require(impl_->file.valid(), "write", path);
 }
 
 TensorFileWriter::~TensorFileWriter() = default;
 
 void TensorFileWriter::add(const std::string& name, const at::Tensor& tensor) {
+  const auto refuse = [&](const std::string& reason) {
+    throw CheckpointError(fmt::format("cannot write tensor '{}' into {}: {}", name, impl_->path.string(), reason));
+  };
+  if (name.empty() || name == "." || name.find('/') != std::string::npos) {
+    refuse("a name is not empty and has no '/'");
+  }
+  if (std::ranges::find(stored_dtypes, tensor.scalar_type()) == stored_dtypes.end()) {
+    refuse(fmt::format("dtype {} is not stored", c10::toString(tensor.scalar_type())));
+  }
   const Hdf5Silence silence;
-  const auto type = type_of(tensor.scalar_type());
-  const auto what = fmt::format("write tensor '{}' into", name);
-  if (!type.valid() || name.empty() || name == "." || name.find('/') != std::string::npos) {
-    throw CheckpointError(
-        fmt::format("cannot {} {}: {}", what, impl_->path.string(),
-                    type.valid() ? "a name is not empty and has no '/'"
-                                 : fmt::format("dtype {} is not stored", c10::toString(tensor.scalar_type()))));
-  }
   const at::Tensor host = tensor.detach().cpu().contiguous();
-  const std::span<const std::byte> bytes = bytes_of(host);
-  const uint32_t crc = crc32c(bytes);
-  const auto dataset = create_dataset(impl_->file.get(), name, host, type.get());
-  if (!dataset.valid() ||
-      H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, host.const_data_ptr()) < 0 ||
-      !write_checksum(dataset.get(), crc)) {
-    throw_hdf5_error(what, impl_->path);
-  }
+  const uint32_t crc = crc32c(bytes_of(host));
+  write_dataset(impl_->file.get(), name, host, crc, impl_->path);
   impl_->tensors.push_back({name, host.sizes().vec(), host.scalar_type(), crc});
 }
 
 TensorFileWriter::Summary TensorFileWriter::finish() {
   const Hdf5Silence silence;
-  if (H5Fflush(impl_->file.get(), H5F_SCOPE_GLOBAL) < 0 || !impl_->file.close()) {
-    throw_hdf5_error("write", impl_->path);
-  }
+  require(H5Fflush(impl_->file.get(), H5F_SCOPE_GLOBAL) >= 0 && impl_->file.close(), "write", impl_->path);
   FileDescriptor file(impl_->temporary, O_RDWR);
   file.sync();
   const auto [bytes, crc] = digest(file);
@@ -203,9 +217,7 @@ std::vector<int64_t> shape_of(hid_t dataset, const fs::path& path, const std::st
 std::pair<StoredTensor, Place> read_entry(hid_t file, uint64_t file_bytes, const fs::path& path,
                                           const std::string& name) {
   const Hdf5Dataset dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT));
-  if (!dataset.valid()) {
-    throw_hdf5_error(fmt::format("read tensor '{}' of", name), path);
-  }
+  require(dataset.valid(), fmt::format("read tensor '{}' of", name), path);
   StoredTensor tensor{name, shape_of(dataset.get(), path, name), dtype_of(dataset.get(), path, name), 0};
   const Hdf5Attribute attribute(H5Aopen(dataset.get(), checksum_attribute, H5P_DEFAULT));
   if (!attribute.valid() || H5Aread(attribute.get(), H5T_NATIVE_UINT32, &tensor.crc32c) < 0) {
@@ -235,9 +247,7 @@ std::vector<std::string> names_in(hid_t file, const fs::path& path) {
     static_cast<std::vector<std::string>*>(result)->emplace_back(name);
     return 0;
   };
-  if (H5Literate(file, H5_INDEX_NAME, H5_ITER_INC, nullptr, take, &names) < 0) {
-    throw_hdf5_error("read", path);
-  }
+  require(H5Literate(file, H5_INDEX_NAME, H5_ITER_INC, nullptr, take, &names) >= 0, "read", path);
   return names;
 }
 
@@ -270,10 +280,9 @@ struct TensorFileReader::Impl {
 TensorFileReader::TensorFileReader(const fs::path& path) : impl_(std::make_unique<Impl>(path)) {
   require_threadsafe_hdf5();
   const Hdf5Silence silence;
-  const Hdf5File file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, checkpoint_file_access().get()));
-  if (!file.valid()) {
-    throw_hdf5_error("open", path);
-  }
+  const auto access = checkpoint_file_access();
+  const Hdf5File file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()));
+  require(file.valid(), "open", path);
   auto names = names_in(file.get(), path);
   std::ranges::sort(names);
   const uint64_t file_bytes = impl_->file.size();
