@@ -14,25 +14,24 @@ import argparse
 import gzip
 import itertools
 import json
+import math
 import random
-import zlib
 from pathlib import Path
 
 NAMES = ["Tom", "Ann", "Ben", "Eva", "Max", "Mia"]
-THINGS = ["apples", "books", "coins", "eggs", "pens", "cups"]
+THINGS = ["plums", "eggs", "nuts", "figs"]
 TEMPLATES = {
     "add": [
-        "{name} has {a} {things} and buys {b} more. How many {things} has {name}?",
-        "There are {a} {things} here and {b} {things} there. How many {things} are there?",
-        "{name} finds {a} {things}, then {b} {things}. How many {things} is that?",
+        "{name} has {a} {things} and buys {b}. How many now?",
+        "{a} {things} here, {b} there. How many in all?",
     ],
     "subtract": [
-        "{name} has {a} {things} and sells {b}. How many {things} are left?",
-        "Of {a} {things} {name} gives {b} away. How many {things} remain?",
+        "{name} has {a} {things} and sells {b}. How many now?",
+        "Of {a} {things} {name} eats {b}. How many are left?",
     ],
     "two steps": [
-        "{name} has {a} {things}, buys {b} and sells {c}. How many {things} has {name}?",
-        "{name} finds {a} {things} and {b} more, then loses {c}. How many {things} are left?",
+        "{name} has {a} {things}, buys {b}, sells {c}. How many now?",
+        "{name} finds {a} {things}, then {b}, loses {c}. How many are left?",
     ],
 }
 # As published with Alpaca: what stands around an instruction without input.
@@ -55,27 +54,35 @@ def written(steps):
 
 
 def combinations():
-    """All (kind, numbers) with numbers from 1 to 12 and no step below 0."""
-    for a, b in itertools.product(range(1, 13), repeat=2):
+    """All (kind, numbers) with numbers from 1 to 9 and no step below 0."""
+    for a, b in itertools.product(range(1, 10), repeat=2):
         yield "add", (a, b)
         if a >= b:
             yield "subtract", (a, b)
-        yield from (("two steps", (a, b, c)) for c in range(1, min(a + b, 12) + 1))
+        yield from (("two steps", (a, b, c)) for c in range(1, min(a + b, 9) + 1))
 
 
-def draw(seed, *what):
-    """Which file something belongs to, drawn by chance but always alike."""
-    drawn = zlib.crc32(f"{seed} {what}".encode()) % 16
-    return {0: "validation", 1: "held-out", 2: "held-out"}.get(drawn, "train")
+def deal(keys, seed):
+    """A sixteenth of the keys for validation, an eighth held out, all others to train on; drawn by chance but always alike."""
+    keys = sorted(set(keys))
+    random.Random(seed).shuffle(keys)
+    part = math.ceil(len(keys) / 16)
+    return {key: "validation" if i < part else "held-out" if i < 3 * part else "train" for i, key in enumerate(keys)}
 
 
-def share_of(kind, numbers, seed):
-    """One step: drawn for its numbers; 3 + 4 and 4 + 3 are the same. Two steps: drawn for all three numbers, but None
-    (in no file) where a step alone is not there to be learnt."""
-    shares = [draw(seed, sign, *(sorted((a, b)) if sign == "+" else (a, b))) for a, sign, b in solution(kind, numbers)]
-    if len(shares) == 1:
-        return shares[0]
-    return draw(seed, sorted(numbers[:2]), numbers[2]) if set(shares) == {"train"} else None
+def shares(seed):
+    """{share: {kind: [numbers]}}. A step is dealt by its numbers, and 3 + 4 is the same step as 4 + 3; two steps are dealt
+    by all three numbers, but are in no share if one of them alone is not there to be learnt."""
+    plus = lambda a, sign, b: (*sorted((a, b)), sign) if sign == "+" else (a, b, sign)
+    steps = {numbers: [plus(*step) for step in solution(*numbers)] for numbers in combinations()}
+    dealt = deal((tuple(s) for s in steps.values() if len(s) == 1), seed)
+    learnt = {key[0] for key, share in dealt.items() if share == "train"}
+    dealt |= deal((tuple(s) for s in steps.values() if len(s) == 2 and learnt.issuperset(s)), seed)
+    result = {share: {kind: [] for kind in TEMPLATES} for share in ("train", "validation", "held-out")}
+    for (kind, numbers), key in steps.items():
+        if tuple(key) in dealt:
+            result[dealt[tuple(key)]][kind].append(numbers)
+    return result
 
 
 class Problems:
@@ -83,10 +90,7 @@ class Problems:
 
     def __init__(self, share, seed):
         self.random = random.Random(f"{seed} {share}")
-        self.by_kind = {kind: [] for kind in TEMPLATES}
-        for kind, numbers in combinations():
-            if share_of(kind, numbers, seed) == share:
-                self.by_kind[kind].append(numbers)
+        self.by_kind = shares(seed)[share]
 
     def next(self):
         kind = self.random.choice(list(TEMPLATES))

@@ -17,9 +17,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kRows = 32;        // of a batch
-constexpr int64_t kTokens = 16384;  // of a batch, where there is more than one row: bounds the memory
-
 Prompt parse_prompt(const std::string& line) {
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw DataError("no JSON object; give {\"prompt\": …} or {\"ids\": […]}");
@@ -77,89 +74,55 @@ std::vector<Prompt> read_prompts(const std::filesystem::path& file) {
   return prompts;
 }
 
-/// One completion while it grows.
-struct Generator::Row {
-  std::vector<int32_t> ids;  // prompt and new tokens
-  size_t prompt = 0;         // tokens of the prompt
-  int sample = 0;
-  bool ended = false;
-  Completion completion;
-
-  int64_t length() const { return static_cast<int64_t>(ids.size()); }
-  int64_t longest(const Sampling& sampling) const { return static_cast<int64_t>(prompt) + sampling.max_new_tokens; }
-};
-
-std::vector<Generator::Row> Generator::start_rows(const std::vector<Prompt>& prompts, const Sampling& sampling) const {
+std::vector<int32_t> Generator::encode(const Prompt& prompt) const {
+  std::vector<int32_t> ids = prompt.ids;
+  if (ids.empty()) network_.tokenizer().encode(prompt.text, ids);
+  if (ids.empty()) ids = {network_.tokenizer().end_of_text()};  // what stands before every text in training
   const int64_t vocabulary = network_.engine().network().backbone().vocabulary;
-  const Tokenizer& tokenizer = network_.tokenizer();
-  std::vector<Row> rows;
-  for (size_t p = 0; p < prompts.size(); ++p) {
-    Row row;
-    row.ids = prompts[p].ids;
-    if (row.ids.empty()) tokenizer.encode(prompts[p].text, row.ids);
-    if (row.ids.empty()) row.ids = {tokenizer.end_of_text()};  // what stands before every text in training
-    for (const int32_t id : row.ids)
-      if (id < 0 || id >= vocabulary)
-        throw DataError(fmt::format("prompt {}: id {} is outside the vocabulary of {}", p + 1, id, vocabulary));
-    row.prompt = row.ids.size();
-    row.completion.prompt = prompts[p].ids.empty() ? prompts[p].text : tokenizer.decode(prompts[p].ids);
-    for (row.sample = 0; row.sample < sampling.samples; ++row.sample) rows.push_back(row);
-  }
-  return rows;
+  for (const int32_t id : ids)
+    if (id < 0 || id >= vocabulary)
+      throw DataError(fmt::format("id {} is outside the vocabulary of {}", id, vocabulary));
+  return ids;
 }
 
-void Generator::step(const std::vector<Row*>& batch, const Sampling& sampling) {
-  int64_t rows = static_cast<int64_t>(batch.size()), length = 0;
-  for (const Row* row : batch) length = std::max(length, row->length());
-  at::Tensor tokens = at::zeros({rows, length}, at::kLong), last = at::empty({rows}, at::kLong);
-  for (int64_t r = 0; r < rows; ++r) {
-    std::ranges::copy(batch[r]->ids, tokens[r].data_ptr<int64_t>());
-    last.data_ptr<int64_t>()[r] = r * length + batch[r]->length() - 1;
-  }
+std::vector<double> Generator::next_logits(const std::vector<int32_t>& ids) {
   Engine& engine = network_.engine();
-  at::Tensor hidden = engine.hidden({tokens, {}, {}}).flatten(0, 1).index_select(0, last);
-  at::Tensor logits = engine.logits(hidden).to(at::kDouble).contiguous();
+  const at::Tensor tokens = at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
+  const at::Tensor last = engine.hidden({tokens, {}, {}}).select(1, tokens.size(1) - 1);
+  const at::Tensor logits = engine.logits(last).to(at::kDouble).contiguous();
   if (!logits.isfinite().all().item<bool>())
     throw CheckpointError("the network gives numbers that are not finite; take an earlier checkpoint");
-  const auto vocabulary = static_cast<size_t>(logits.size(1));
-  for (int64_t r = 0; r < rows; ++r) {
-    Row& row = *batch[r];
-    const std::span prompt = std::span(row.ids).first(row.prompt);
-    const double draw = draw_of(sampling.seed, prompt, row.sample, row.length());
-    add(row, choose_token({logits[r].const_data_ptr<double>(), vocabulary}, row.ids, sampling, draw), sampling);
-  }
+  const double* begin = logits.const_data_ptr<double>();
+  return {begin, begin + logits.numel()};
 }
 
-/// Appends a token, and ends the row where that ends it.
-void Generator::add(Row& row, const Choice& choice, const Sampling& sampling) const {
-  Completion& completion = row.completion;
-  row.ids.push_back(choice.id);
-  completion.ids.push_back(choice.id);
-  completion.logprob += choice.logprob;
-  completion.text = network_.tokenizer().decode(completion.ids);
-  const size_t stop = find_stop(completion.text, sampling.stop);
-  if (stop != std::string::npos) completion.text.resize(stop);
-  completion.stopped = stop != std::string::npos || choice.id == network_.tokenizer().end_of_text();
-  row.ended = completion.stopped || row.length() == row.longest(sampling);
+Completion Generator::complete(const std::vector<int32_t>& prompt, int sample, const Sampling& sampling) {
+  const Tokenizer& tokenizer = network_.tokenizer();
+  Completion completion;
+  std::vector<int32_t> ids = prompt;
+  for (int64_t step = 0; step < sampling.max_new_tokens && !completion.stopped; ++step) {
+    const double draw = draw_of(sampling.seed, prompt, sample, step);
+    const Choice choice = choose_token(next_logits(ids), ids, sampling, draw);
+    ids.push_back(choice.id);
+    completion.ids.push_back(choice.id);
+    completion.logprob += choice.logprob;
+    completion.text = tokenizer.decode(completion.ids);
+    const size_t stop = find_stop(completion.text, sampling.stop);
+    if (stop != std::string::npos) completion.text.resize(stop);
+    completion.stopped = stop != std::string::npos || choice.id == tokenizer.end_of_text();
+  }
+  return completion;
 }
 
 std::vector<Completion> Generator::generate(const std::vector<Prompt>& prompts, const Sampling& sampling) {
-  std::vector<Row> rows = start_rows(prompts, sampling);
-  std::vector<Row*> batch;
-  size_t next = 0;
-  const auto fits = [&](const Row& row) {
-    int64_t longest = row.longest(sampling);
-    for (const Row* other : batch) longest = std::max(longest, other->longest(sampling));
-    return batch.empty() || (batch.size() < kRows && longest * static_cast<int64_t>(batch.size() + 1) <= kTokens);
-  };
-  while (true) {
-    while (next < rows.size() && fits(rows[next])) batch.push_back(&rows[next++]);
-    if (batch.empty()) break;
-    step(batch, sampling);
-    std::erase_if(batch, [](const Row* row) { return row->ended; });
-  }
   std::vector<Completion> completions;
-  for (Row& row : rows) completions.push_back(std::move(row.completion));
+  for (const Prompt& prompt : prompts) {
+    const std::vector<int32_t> ids = encode(prompt);
+    for (int sample = 0; sample < sampling.samples; ++sample) {
+      completions.push_back(complete(ids, sample, sampling));
+      completions.back().prompt = prompt.ids.empty() ? prompt.text : network_.tokenizer().decode(prompt.ids);
+    }
+  }
   return completions;
 }
 

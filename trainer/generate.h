@@ -25,22 +25,22 @@ struct Completion {
   bool stopped = false;      // by end of text or a stop text, not by max_new_tokens
 };
 
-/// Generates without gradients and without caches: each new token runs its whole row again. Prompts of unequal length
-/// share a batch, filled up on the right, where causal attention does not see it.
+/// Generates without gradients and without caches: each new token runs its whole row again. Rows run one by one: a
+/// product's rounding depends on its size, so in a batch the texts would depend on their neighbours, and while whole
+/// rows run again a batch saves little.
 class Generator {
  public:
   /// `network` must outlive it.
   explicit Generator(SavedNetwork& network) : network_(network) {}
 
-  /// The completions of each prompt, sample by sample. What else is in the batch changes nothing. Throws DataError for
-  /// an id outside the vocabulary.
+  /// The completions of each prompt, sample by sample. What else is generated beside one changes nothing. Throws
+  /// DataError for an id outside the vocabulary.
   std::vector<Completion> generate(const std::vector<Prompt>& prompts, const Sampling& sampling);
 
  private:
-  struct Row;
-  std::vector<Row> start_rows(const std::vector<Prompt>& prompts, const Sampling& sampling) const;
-  void step(const std::vector<Row*>& batch, const Sampling& sampling);
-  void add(Row& row, const Choice& choice, const Sampling& sampling) const;
+  std::vector<int32_t> encode(const Prompt& prompt) const;
+  Completion complete(const std::vector<int32_t>& prompt, int sample, const Sampling& sampling);
+  std::vector<double> next_logits(const std::vector<int32_t>& ids);
 
   SavedNetwork& network_;
 };

@@ -44,12 +44,12 @@ void expect_like_plain(const Case& c, double scale, double tolerance) {
 TEST(HeadLoss, agrees_with_plain_log_softmax_in_one_chunk_and_in_many) {
   expect_like_plain(Case(1, 11), 1, 1e-12);
   expect_like_plain(Case(50, 11), 0.25, 1e-12);
-  expect_like_plain(Case(150, 70'000), 0.25, 1e-12);  // chunks of 64, the last of 22
-  expect_like_plain(Case(2'100, 4'096), 2, 1e-12);    // chunks of 1024
+  expect_like_plain(Case(70, 70'000), 0.25, 1e-12);  // chunks of 64 and 6
+  expect_like_plain(Case(1'100, 4'096), 2, 1e-12);   // chunks of 1024 and 76
 }
 
 TEST(HeadLoss, stays_near_it_in_narrower_types) {
-  expect_like_plain(Case(150, 70'000, at::kFloat), 0.25, 1e-4);
+  expect_like_plain(Case(300, 20'000, at::kFloat), 0.25, 1e-4);
   expect_like_plain(Case(150, 500, at::kBFloat16), 0.25, 0.03);
 }
 
@@ -65,7 +65,7 @@ TEST(HeadLoss, positions_that_do_not_count_have_no_loss_no_gradient_and_any_targ
 }
 
 TEST(HeadLoss, without_gradients_gives_the_same_sum) {
-  const Case c(150, 70'000);
+  const Case c(300, 20'000);
   const HeadLoss result = head_loss(c.hidden, c.weight, c.targets, c.learn, 1, false);
   EXPECT_FALSE(result.hidden_gradient.defined());
   EXPECT_DOUBLE_EQ(result.sum, head_loss(c.hidden, c.weight, c.targets, c.learn, 1, true).sum);

@@ -25,7 +25,7 @@ at::Tensor Twin::rotate(const at::Tensor& x) const {
   at::Tensor angle = at::arange(x.size(2), at::kDouble).unsqueeze(1) * frequency;
   angle = at::cat({angle, angle}, 1);
   at::Tensor half_turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
-  return x * angle.cos().to(x.scalar_type()) + half_turned * angle.sin().to(x.scalar_type());
+  return x * angle.cos() + half_turned * angle.sin();
 }
 
 at::Tensor Twin::attention(const at::Tensor& x, const std::string& prefix) const {
@@ -105,12 +105,12 @@ Sequence random_sequence(int64_t rows, int64_t length, int64_t vocabulary, bool 
   return sequence;
 }
 
-void randomise(Network& network, uint64_t seed) {
+void randomise(Network& network, uint64_t seed, double size) {
   at::NoGradGuard no_grad;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   for (Parameter& parameter : network.parameter_storage()) {
     const double around = parameter.initial == Parameter::Initial::ones ? 1 : 0;
-    parameter.value.copy_(at::randn(parameter.value.sizes(), generator, at::kDouble) * 0.3 + around);
+    parameter.value.copy_(at::randn(parameter.value.sizes(), generator, at::kDouble) * size + around);
   }
 }
 

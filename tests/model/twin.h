@@ -45,8 +45,8 @@ BackboneConfig tiny_backbone(const std::string& model_type = "qwen2", bool tied 
 /// Tokens and targets drawn from `seed`; of the targets about two thirds count when `masked`.
 Sequence random_sequence(int64_t rows, int64_t length, int64_t vocabulary, bool masked, uint64_t seed = 1);
 
-/// Draws every parameter, norms and biases too, large enough that no part of the network is nearly linear.
-void randomise(Network& network, uint64_t seed = 1);
+/// Draws every parameter, norms and biases too. The default size is so large that no part is nearly linear.
+void randomise(Network& network, uint64_t seed = 1, double size = 0.3);
 
 /// Makes the parameters of `stage` train, the others not, with gradients of zero.
 void bind_gradients(Network& network, const Trains& stage);

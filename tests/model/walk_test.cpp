@@ -1,7 +1,6 @@
 #include "model/walk.h"
 
 #include <gtest/gtest.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include "tests/model/twin.h"
 
@@ -178,18 +177,29 @@ TEST(Walk, a_token_changes_nothing_before_it) {
   EXPECT_GT((before - after).select(1, 4).abs().max().item<double>(), 1e-3);
 }
 
+/// |actual - expected| / |expected| of all tensors together.
+double relative_error(const Tensors& actual, const Tensors& expected) {
+  double difference = 0, size = 0;
+  for (const auto& [name, value] : expected) {
+    difference += (actual.at(name) - value).pow(2).sum().item<double>();
+    size += value.pow(2).sum().item<double>();
+  }
+  return std::sqrt(difference / size);
+}
+
 TEST(Walk, narrower_types_stay_near_fp64) {
   const Graph graph = Graph::layered("1-4-4-1", {.input_edge = EdgeKind::block});
   const Sequence sequence = random_sequence(3, 5, 11, /*masked=*/true);
   for (const auto& [dtype, loss_tolerance, gradient_tolerance] :
-       {std::tuple{at::kFloat, 1e-5, 1e-3}, std::tuple{at::kBFloat16, 0.03, 0.25}}) {
+       {std::tuple{at::kFloat, 1e-5, 1e-4}, std::tuple{at::kBFloat16, 0.02, 0.1}}) {
     SCOPED_TRACE(dtype);
-    Network network = make_network(tiny_backbone(), graph, dtype);
+    Network network(tiny_backbone(), graph, whole_placement(graph), 0, dtype);
+    randomise(network, 1, 0.1);  // larger weights would measure how ill-conditioned the network is
     bind_gradients(network, kEverything);
     double expected_loss = 0;
     const Tensors expected = twin_gradients(network, sequence, kEverything, 1, expected_loss);
     EXPECT_NEAR(walk_gradients(network, sequence, kEverything), expected_loss, loss_tolerance * expected_loss);
-    expect_close(gradients_of(network), expected, gradient_tolerance);
+    EXPECT_LT(relative_error(gradients_of(network), expected), gradient_tolerance);
     for (const Parameter& parameter : network.parameter_storage())
       EXPECT_EQ(parameter.gradient.scalar_type(), at::kFloat) << parameter.views[0].name;
   }
@@ -230,41 +240,3 @@ TEST(Walk, gradients_agree_with_central_differences) {
 
 }  // namespace
 }  // namespace lmnet
-namespace lmnet {
-namespace {
-TEST(Experiment, bf16) {
-  const Graph graph = Graph::layered("1-4-4-1", {.input_edge = EdgeKind::block});
-  for (uint64_t seed : {1, 2, 3}) {
-    const Sequence sequence = random_sequence(3, 5, 11, true, seed);
-    Network network(tiny_backbone(), graph, whole_placement(graph), 0, at::kBFloat16);
-    randomise(network, seed);
-    bind_gradients(network, kEverything);
-    double exact_loss = 0;
-    const Tensors exact = twin_gradients(network, sequence, kEverything, 1, exact_loss);
-    const double loss = walk_gradients(network, sequence, kEverything);
-    Tensors weights = weights_of(network), control;
-    for (auto& [name, weight] : weights) weight = weight.to(at::kBFloat16).set_requires_grad(true);
-    const at::Tensor sum = Twin(network.backbone(), graph, weights).loss(sequence);
-    torch::autograd::backward({sum});
-    for (auto& [name, weight] : weights) control[name] = weight.grad().to(at::kDouble);
-    auto report = [&](const char* who, const Tensors& actual, double l) {
-      double above = 0, below = 0, worst = 0;
-      std::string worst_name;
-      int over = 0;
-      for (const auto& [name, value] : exact) {
-        const at::Tensor d = actual.at(name) - value;
-        above += d.pow(2).sum().item<double>();
-        below += value.pow(2).sum().item<double>();
-        const double r = d.abs().max().item<double>() / value.abs().max().item<double>();
-        over += r > 0.25;
-        if (r > worst) worst = r, worst_name = name;
-      }
-      printf("seed %d %-7s loss %.4f exact %.4f  L2 %.4f  worst %.3f %s  over 0.25: %d of %zu\n", int(seed), who, l, exact_loss,
-             std::sqrt(above / below), worst, worst_name.c_str(), over, exact.size());
-    };
-    report("walk", gradients_of(network), loss);
-    report("control", control, sum.item<double>());
-  }
-}
-}
-}

@@ -89,11 +89,11 @@ TEST(AgreementCases, without_targets_have_zero_gradients) {
 
 TEST(Bfloat16, stays_near_fp32_on_every_grid) {
   at::set_num_threads(1);
-  for (const char* topology : {"1-2-1", "2-3-1", "skip"}) {
+  for (const char* topology : {"1-2-1", "skip"}) {
     Case run{.name = "", .topology = topology, .dtype = at::kFloat};
     const Outcome reference = train_alone(run);
     run.dtype = at::kBFloat16;
-    for (const Grid& grid : {Grid{1, 1}, Grid{2, 2}, Grid{1, 4}}) {
+    for (const Grid& grid : {Grid{2, 2}, Grid{1, 4}}) {
       SCOPED_TRACE(topology + (" " + grid.name()));
       std::vector<Outcome> outcomes = train_on(grid, run);
       for (const Outcome& outcome : outcomes)
