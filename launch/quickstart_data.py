@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""launch/quickstart_data.py FOLDER [--seed N] [--items N] [--held-out N]: arithmetic word problems for launch/quickstart.
+"""launch/quickstart_data.py FOLDER [--seed N] [--items N] [--held-out N]: word problems for launch/quickstart.
 
   alpaca-train.json     a JSON list of {instruction, input, output}
   c4-train.N.json.gz    the same kind of problems as running text, {text, timestamp, url} a line
@@ -62,8 +62,14 @@ def combinations():
         yield from (("two steps", (a, b, c)) for c in range(1, min(a + b, 9) + 1))
 
 
+def step_keys(kind, numbers):
+    """What a problem is dealt by: 3 + 4 and 4 + 3 are the same step."""
+    steps = solution(kind, numbers)
+    return tuple((min(a, b), sign, max(a, b)) if sign == "+" else (a, sign, b) for a, sign, b in steps)
+
+
 def deal(keys, seed):
-    """A sixteenth of the keys for validation, an eighth held out, all others to train on; drawn by chance but always alike."""
+    """A sixteenth of the keys for validation, an eighth held out, the others to train on: by chance, but always alike."""
     keys = sorted(set(keys))
     random.Random(seed).shuffle(keys)
     part = math.ceil(len(keys) / 16)
@@ -71,17 +77,16 @@ def deal(keys, seed):
 
 
 def shares(seed):
-    """{share: {kind: [numbers]}}. A step is dealt by its numbers, and 3 + 4 is the same step as 4 + 3; two steps are dealt
-    by all three numbers, but are in no share if one of them alone is not there to be learnt."""
-    plus = lambda a, sign, b: (*sorted((a, b)), sign) if sign == "+" else (a, b, sign)
-    steps = {numbers: [plus(*step) for step in solution(*numbers)] for numbers in combinations()}
-    dealt = deal((tuple(s) for s in steps.values() if len(s) == 1), seed)
-    learnt = {key[0] for key, share in dealt.items() if share == "train"}
-    dealt |= deal((tuple(s) for s in steps.values() if len(s) == 2 and learnt.issuperset(s)), seed)
+    """{share: {kind: [numbers]}}. Two steps are in no share if one of them alone is not to be learnt."""
+    keys = {problem: step_keys(*problem) for problem in combinations()}
+    dealt = {}
+    for kind in TEMPLATES:
+        unseen = {key[0] for key, share in dealt.items() if share != "train"}
+        dealt |= deal((key for problem, key in keys.items() if problem[0] == kind and unseen.isdisjoint(key)), seed)
     result = {share: {kind: [] for kind in TEMPLATES} for share in ("train", "validation", "held-out")}
-    for (kind, numbers), key in steps.items():
-        if tuple(key) in dealt:
-            result[dealt[tuple(key)]][kind].append(numbers)
+    for (kind, numbers), key in keys.items():
+        if key in dealt:
+            result[dealt[key]][kind].append(numbers)
     return result
 
 
@@ -129,7 +134,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=8000, help="items to train on; the texts hold four times as many")
-    parser.add_argument("--held-out", type=int, default=120, help="items held out; a quarter as many for validation")
+    parser.add_argument("--held-out", type=int, default=100, help="items held out; a quarter as many for validation")
     options = parser.parse_args()
     folder, seed = options.folder, options.seed
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,8 @@ def inspect(binary, what):
 
 def training_flop(binary, config, updates=None):
     """FLOP of all stages of a config file whose stages end after so many updates."""
-    text = subprocess.run([binary, "train", config, "--print-config"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [binary, "train", config, "--print-config"]
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     batch = int(re.search(r"global_batch: (\d+)", text)[1])
     lengths = [updates] if updates else [float(n) for n in re.findall(r"until: \"?([\d.]+)u", text)]
     plan = inspect(binary, config)
@@ -42,13 +43,13 @@ def compare(binary, run):
         ("control: backbone, trained on", "control", Path(f"{run}-control")),
     ]
     line = "{:<31}{:>12}{:>16}{:>10}{:>12}{:>13}"
-    yield line.format("on held-out items", "parameters", "training FLOP", "loss", "perplexity", "exact match")
+    yield line.format("on held-out items", "parameters", "training TFLOP", "loss", "perplexity", "exact match")
     for name, part, folder in rows:
         result = json.loads((run / f"evaluation-{part}.json").read_text())
         yield line.format(
             name,
             f"{inspect(binary, folder)['parameters']['total']:,}",
-            f"{'' if part == 'backbone' else '+ '}{training_flop(binary, folder / 'config.yaml'):.2e}",
+            f"{'' if part == 'backbone' else '+ '}{training_flop(binary, folder / 'config.yaml') / 1e12:.1f}",
             f"{result['loss']:.4f}",
             f"{result['perplexity']:.3f}",
             f"{100 * result['exact_match']:.1f} %",

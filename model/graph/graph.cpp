@@ -48,21 +48,24 @@ void check_name(const std::string& name) {
 
 /// Longest path from the input to each vertex (-1 where the input does not reach).
 std::vector<int> longest_paths(size_t count, const std::vector<Edge>& edges, const std::vector<ExplicitVertex>& names) {
-  std::vector<int> level(count, -1), waiting(count, 0);
-  for (const Edge& edge : edges)
-    if (edge.source != Graph::input && edge.destination < static_cast<int>(count)) ++waiting[edge.destination];
-  std::vector<int> ready;
+  std::vector<int> level(count, -1), waiting(count, 0), ready;
+  std::vector<std::vector<int>> next(count);
+  for (const Edge& edge : edges) {
+    if (edge.destination == static_cast<int>(count)) continue;
+    if (edge.source == Graph::input) {
+      level[edge.destination] = 0;
+    } else {
+      ++waiting[edge.destination];
+      next[edge.source].push_back(edge.destination);
+    }
+  }
   for (size_t v = 0; v < count; ++v)
     if (waiting[v] == 0) ready.push_back(static_cast<int>(v));
-  size_t done = 0;
-  for (; done < ready.size(); ++done) {
+  for (size_t done = 0; done < ready.size(); ++done) {
     int v = ready[done];
-    for (const Edge& edge : edges) {
-      if (edge.destination == v && edge.source == Graph::input) level[v] = std::max(level[v], 0);
-      if (edge.destination == v && edge.source != Graph::input && level[edge.source] >= 0)
-        level[v] = std::max(level[v], level[edge.source] + 1);
-      if (edge.source == v && edge.destination < static_cast<int>(count) && --waiting[edge.destination] == 0)
-        ready.push_back(edge.destination);
+    for (int destination : next[v]) {
+      if (level[v] >= 0) level[destination] = std::max(level[destination], level[v] + 1);
+      if (--waiting[destination] == 0) ready.push_back(destination);
     }
   }
   auto stuck = std::find_if(waiting.begin(), waiting.end(), [](int number) { return number > 0; });

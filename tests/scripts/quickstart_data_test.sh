@@ -32,18 +32,21 @@ import glob, gzip, json, re, sys
 folder = sys.argv[1]
 
 def combination(question, answer):
-    """The sum that a question stands for; 3 + 4 and 4 + 3 are one."""
-    a, b, *rest = map(int, re.findall(r"\d+", question))
-    if rest:
-        assert a + b - rest[0] == answer, question
-        return min(a, b), max(a, b), "two steps", rest[0]
-    assert answer in (a + b, a - b), question
-    return (min(a, b), max(a, b), "add") if answer == a + b else (a, b, "subtract")
+    """The sum that a question and its answer stand for; 3 + 4 and 4 + 3 are one."""
+    numbers = list(map(int, re.findall(r"\d+", question)))
+    steps = [tuple(map(int, step)) for step in re.findall(r"(\d+) [+-] (\d+) = (\d+)", answer)]
+    for (a, b, result), sign in zip(steps, re.findall("[+-]", answer), strict=True):
+        assert result == (a + b if sign == "+" else a - b), answer
+    assert numbers == [steps[0][0], *(step[1] for step in steps)], (question, answer)
+    if len(steps) == 2:
+        assert steps[1][0] == steps[0][2], answer
+        return tuple(sorted(numbers[:2])), numbers[2]
+    return (tuple(sorted(numbers)), "+") if "+" in answer else (tuple(numbers), "-")
 
 def alpaca(name):
     records = json.load(open(f"{folder}/{name}.json"))
     assert all(set(record) == {"instruction", "input", "output"} for record in records)
-    return {combination(record["instruction"], int(record["output"])) for record in records}
+    return {combination(record["instruction"], record["output"]) for record in records}
 
 train, validation, held_out = alpaca("alpaca-train"), alpaca("validation"), alpaca("held-out")
 for file in glob.glob(f"{folder}/c4-train.*.json.gz"):
@@ -51,10 +54,12 @@ for file in glob.glob(f"{folder}/c4-train.*.json.gz"):
         record = json.loads(line)
         assert set(record) == {"text", "timestamp", "url"}
         for problem in record["text"].split("\n"):
-            question, answer = problem.rsplit(" ", 1)
-            train.add(combination(question, int(answer)))
+            question, answer = problem.split("? ")
+            train.add(combination(question, answer))
 assert held_out and validation and not held_out & train and not validation & train and not held_out & validation
-assert {key[2] for key in held_out} == {"add", "subtract", "two steps"}
+assert {"+", "-"} < {key[1] for key in held_out}
+seen = {key for key in train if key[1] in ("+", "-")} | {(key[0], "+") for key in train if key[1] not in ("+", "-")}
+assert not seen & held_out
 PYTHON
 }
 check 'answers are right, held-out combinations occur in no training file' right_and_apart

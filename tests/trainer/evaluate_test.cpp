@@ -19,23 +19,22 @@ namespace {
 using Json = nlohmann::json;
 using testing::TinyNetwork;
 
-/// A tiny network and records of which the second has the answer that the network gives.
+/// Three records, and a tiny network that answers the second one with "7".
 struct Trial : TinyNetwork {
   std::string data = (folder / "items.json").string();
-  std::string answer;
 
   Trial() {
-    answer = Generator(network).generate({{alpaca_prompt("two", "more"), {}}}, {.max_new_tokens = 6}).front().text;
+    Optimizer& optimizer = network.engine().optimizer();
+    const auto first = Generator(network).generate({{alpaca_prompt("two", "more"), {}}}, {.max_new_tokens = 1}).front();
+    at::Tensor embedding = optimizer.state("embeddings.tokens.weight").value.clone();
+    embedding['7'] = embedding[first.ids[0]] * 3;
+    optimizer.assign("embeddings.tokens.weight", embedding);
     Json records = Json::array();
-    records.push_back({{"instruction", "one"}, {"input", ""}, {"output", "1"}});
-    // The bytes of a random network are seldom UTF-8.
-    for (char& c : answer) printable = printable && c >= ' ' && c <= '~';
-    records.push_back({{"instruction", "two"}, {"input", "more"}, {"output", printable ? " " + answer + "\n" : "x"}});
+    records.push_back({{"instruction", "one"}, {"input", ""}, {"output", "no byte"}});
+    records.push_back({{"instruction", "two"}, {"input", "more"}, {"output", " 7\n"}});
     records.push_back({{"instruction", "three"}, {"input", ""}, {"output", "drei"}});
     std::ofstream(data) << records.dump();
   }
-
-  bool printable = true;
 };
 
 std::string printed(int ranks, const std::filesystem::path& checkpoint, const EvaluationOptions& options) {
@@ -65,10 +64,12 @@ TEST(Evaluate, LossIsTheEnginesOverTheAnswerAndTheEndOfText) {
 
 TEST(Evaluate, GeneratedAnswersAreGreedyAndMatchUpToWhiteSpace) {
   Trial trial;
-  const auto items = evaluate_items(trial.network, {.data = trial.data, .max_new_tokens = 6}, 0, 1);
-  EXPECT_EQ(items[1].generated, trial.answer);
+  const auto items = evaluate_items(trial.network, {.data = trial.data, .max_new_tokens = 1}, 0, 1);
+  EXPECT_EQ(items[1].generated, "7");
+  EXPECT_EQ(items[1].answer, " 7\n");
+  EXPECT_TRUE(items[1].match);
   EXPECT_FALSE(items[0].match);
-  EXPECT_EQ(items[1].match, trial.printable);
+  EXPECT_TRUE(items[0].generates);
 }
 
 TEST(Evaluate, TextHasLossOnlyByTheRunsSequences) {

@@ -80,7 +80,7 @@ struct OptimizerConfig {
 
 struct TrainConfig {
   int64_t global_batch = 0;  // sequences in one update
-  int64_t micro_batch = 0;   // sequences of one replica in one forward; 0 = not given = global_batch / DP
+  int64_t micro_batch = 0;   // sequences of one replica in one forward; 0 = not given
   std::vector<StageConfig> stages;
   OptimizerConfig optimizer;
   double clip = 1.0;  // 0 = off
