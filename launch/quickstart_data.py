@@ -134,7 +134,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items", type=int, default=8000, help="items to train on; the texts hold four times as many")
-    parser.add_argument("--held-out", type=int, default=100, help="items held out; a quarter as many for validation")
+    parser.add_argument("--held-out", type=int, default=80, help="items held out; a quarter as many for validation")
     options = parser.parse_args()
     folder, seed = options.folder, options.seed
     folder.mkdir(parents=True, exist_ok=True)

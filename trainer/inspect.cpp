@@ -152,8 +152,15 @@ std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
       fmt::format("update {} · {}t · stage {} · saved by {} × {} ranks (data × vertex){}\n", manifest.update,
                   short_count(static_cast<double>(manifest.tokens)), manifest.stage_name, manifest.data_parallel,
                   manifest.vertex_parallel, verified ? " · every file is whole" : "");
-  for (const StoredTensor& tensor : checkpoint.tensors())
+  int64_t moments = 0;  // of the optimiser; they have their weights' shapes
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    if (tensor.name.find('@') != std::string::npos) {
+      ++moments;
+      continue;
+    }
     text += fmt::format("  {:<56} {} [{}]\n", tensor.name, dtype_name(tensor.dtype), fmt::join(tensor.shape, ", "));
+  }
+  if (moments > 0) text += fmt::format("  and {} moments of the optimiser\n", moments);
   return text;
 }
 
