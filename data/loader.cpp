@@ -60,7 +60,7 @@ Loader::Impl::Impl(std::vector<Source> sources, const Tokenizer& tokenizer, Load
   check(sources, options, rank, ranks);
   const int64_t own = options.streams / ranks;
   first = rank * own;
-  std::vector<std::vector<Share>> shares(static_cast<size_t>(own));
+  std::vector<std::vector<SourceShare>> shares(static_cast<size_t>(own));
   uint64_t fingerprint = options_hash(options, tokenizer);
   int64_t dealt = 0;
   for (size_t s = 0; s < sources.size(); ++s) {

@@ -66,10 +66,10 @@ class Loader {
 };
 
 /// All sequences of a validation set in batches of up to `rows`, each record once, in file order (weights play no
-/// part); the last sequence is padded, the last batch may be smaller, `positions` number the sequences. Throws
-/// DataError, also where there is nothing to learn.
+/// part); the last sequence is padded, the last batch may be smaller, `positions` number the sequences; only
+/// the first `limit` batches, 0 = all. Throws DataError, also where there is nothing to learn.
 std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                           int64_t sequence_length, bool packing, int64_t rows);
+                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit = 0);
 
 /// Sum over the rows (wrapping) of a 64-bit hash of (position in the global batch, tokens, mask): the same for every
 /// layout when summed over the data-parallel ranks.

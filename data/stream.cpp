@@ -9,7 +9,7 @@
 
 namespace lmnet {
 
-Stream::Stream(std::vector<Share> shares, const Tokenizer& tokenizer, RowShape shape, std::string fingerprint)
+Stream::Stream(std::vector<SourceShare> shares, const Tokenizer& tokenizer, RowShape shape, std::string fingerprint)
     : shares_(std::move(shares)),
       tokenizer_(&tokenizer),
       shape_(shape),
@@ -24,11 +24,11 @@ void Stream::append_row(TokenBatch& batch) {
   packer_.append_row(next, batch);
 }
 
-Share& Stream::furthest_behind() {
-  Share* chosen = nullptr;
-  for (Share& share : shares_) {
+SourceShare& Stream::furthest_behind() {
+  SourceShare* chosen = nullptr;
+  for (SourceShare& share : shares_) {
     if (share.walk.empty() || share.barren) continue;
-    const auto progress = [](const Share& of) { return static_cast<double>(of.tokens) / of.weight; };
+    const auto progress = [](const SourceShare& of) { return static_cast<double>(of.tokens) / of.weight; };
     if (!chosen || progress(share) < progress(*chosen)) chosen = &share;
   }
   if (!chosen) {
@@ -47,7 +47,7 @@ void Stream::take(Document& document) {
   current_->tokens += static_cast<int64_t>(document.tokens.size());
 }
 
-bool Stream::take_from(Share& share, Document& document) {
+bool Stream::take_from(SourceShare& share, Document& document) {
   Record record;
   do {
     document_place_ = share.walk.place();
@@ -59,7 +59,7 @@ bool Stream::take_from(Share& share, Document& document) {
 
 std::string Stream::position() const {
   auto shares = nlohmann::json::array();
-  for (const Share& share : shares_) {
+  for (const SourceShare& share : shares_) {
     // A document that is partly in rows is read again by restore().
     const bool partly = packer_.in_document() && &share == current_;
     const RecordWalk::Place& place = partly ? document_place_ : share.walk.place();

@@ -9,7 +9,7 @@
 namespace lmnet {
 
 /// One stream's share of one source.
-struct Share {
+struct SourceShare {
   RecordWalk walk;
   double weight = 1;
   int64_t tokens = 0;   // taken so far
@@ -21,7 +21,7 @@ struct Share {
 class Stream {
  public:
   /// `fingerprint` names the data and options that fix the order; a position of another one is refused.
-  Stream(std::vector<Share> shares, const Tokenizer& tokenizer, RowShape shape, std::string fingerprint);
+  Stream(std::vector<SourceShare> shares, const Tokenizer& tokenizer, RowShape shape, std::string fingerprint);
 
   /// Throws DataError for a bad record, and where no share holds anything to learn.
   void append_row(TokenBatch& batch);
@@ -32,16 +32,16 @@ class Stream {
   void restore(const std::string& position);
 
  private:
-  Share& furthest_behind();
+  SourceShare& furthest_behind();
   void take(Document& document);
-  bool take_from(Share& share, Document& document);
+  bool take_from(SourceShare& share, Document& document);
 
-  std::vector<Share> shares_;
+  std::vector<SourceShare> shares_;
   const Tokenizer* tokenizer_;
   RowShape shape_;
   std::string fingerprint_;
   Packer packer_;
-  Share* current_ = nullptr;          // of the last document
+  SourceShare* current_ = nullptr;    // of the last document
   RecordWalk::Place document_place_;  // where the last document came from
 };
 

@@ -38,7 +38,7 @@ class AllRecords {
 }  // namespace
 
 std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                           int64_t sequence_length, bool packing, int64_t rows) {
+                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit) {
   if (sequence_length < 1 || rows < 1) {
     throw DataError(fmt::format("validation needs sequences and batches of at least 1, not {} tokens and {} rows",
                                 sequence_length, rows));
@@ -60,6 +60,7 @@ std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, c
     if (++batch.rows < rows) continue;
     batches.push_back(std::exchange(batch, {}));
     batch.length = shape.length;
+    if (std::ssize(batches) == limit) return batches;
   }
   if (batch.rows > 0) batches.push_back(std::move(batch));
   if (batches.empty()) {

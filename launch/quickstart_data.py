@@ -19,21 +19,13 @@ import random
 from pathlib import Path
 
 NAMES = ["Tom", "Ann", "Ben", "Eva", "Max", "Mia"]
-THINGS = ["plums", "eggs", "nuts", "figs"]
+THINGS = ["figs", "nuts", "eggs", "pens"]
 TEMPLATES = {
-    "add": [
-        "{name} has {a} {things} and buys {b}. How many now?",
-        "{a} {things} here, {b} there. How many in all?",
-    ],
-    "subtract": [
-        "{name} has {a} {things} and sells {b}. How many now?",
-        "Of {a} {things} {name} eats {b}. How many are left?",
-    ],
-    "two steps": [
-        "{name} has {a} {things}, buys {b}, sells {c}. How many now?",
-        "{name} finds {a} {things}, then {b}, loses {c}. How many are left?",
-    ],
+    "add": "How many {things} has {name}, who had {a} and {got} {b}?",
+    "subtract": "How many {things} has {name}, who had {a} and {lost} {b}?",
+    "two steps": "How many {things} has {name}, who had {a}, {got} {b} and {lost} {c}?",
 }
+GOT, LOST = ["got", "won"], ["lost", "sold"]
 # As published with Alpaca: what stands around an instruction without input.
 PROMPT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -100,8 +92,9 @@ class Problems:
     def next(self):
         kind = self.random.choice(list(TEMPLATES))
         numbers = self.random.choice(self.by_kind[kind])
-        text = self.random.choice(TEMPLATES[kind])
-        words = {"name": self.random.choice(NAMES), "things": self.random.choice(THINGS)}
+        text = TEMPLATES[kind]
+        lists = {"name": NAMES, "things": THINGS, "got": GOT, "lost": LOST}
+        words = {word: self.random.choice(choices) for word, choices in lists.items()}
         return text.format(**dict(zip("abc", numbers)), **words), written(solution(kind, numbers))
 
     def several(self, count):

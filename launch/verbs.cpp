@@ -49,8 +49,11 @@ int run_train(const CommandLine& line) {
   });
 }
 
+/// Ranks may have shares of unlike length: those that are done wait for the others as long as it takes.
+constexpr std::chrono::hours kPatience{24 * 365};
+
 int run_generate(const CommandLine& line) {
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
     std::vector<Prompt> prompts;
     together(world, [&] {
       if (line.prompt.empty() == line.prompts.empty())
@@ -58,14 +61,14 @@ int run_generate(const CommandLine& line) {
       if (!line.prompts.empty()) prompts = read_prompts(line.prompts);
       for (const std::string& text : line.prompt) prompts.push_back({text, {}});
     });
-    return generate(world, line.target, prompts, line.sampling, line.jsonl);
+    return generate(*runtime.world(kPatience), line.target, prompts, line.sampling, line.jsonl);
   });
 }
 
 int run_evaluate(CommandLine& line) {
   line.evaluation.json = line.json;
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
-    return evaluate(world, line.target, line.evaluation);
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator&) {
+    return evaluate(*runtime.world(kPatience), line.target, line.evaluation);
   });
 }
 
@@ -143,6 +146,8 @@ void add_bench(CLI::App& app, CommandLine& line) {
 
 const std::vector<std::string> kPlanned = {"prepare", "tokenize", "submit", "status", "stop",
                                            "serve",   "export",   "import", "sweep",  "report"};
+const std::vector<std::string> kPlannedOptions = {"--beam", "--length-penalty", "--no-repeat-ngram", "--interactive",
+                                                  "--task"};
 
 std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
@@ -173,6 +178,8 @@ std::string nearest_option(const CLI::App& app, std::span<char* const> words) {
   for (std::string word : words.subspan(1)) {
     word = word.substr(0, word.find('='));
     if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end()) continue;
+    if (std::find(kPlannedOptions.begin(), kPlannedOptions.end(), word) != kPlannedOptions.end())
+      return fmt::format("; {} is planned, not built yet", word);
     std::string near = nearest(word, known);
     if (!near.empty()) return fmt::format(", did you mean {}?", near);
   }
@@ -214,7 +221,7 @@ int run_command_line(int argc, char** argv) {
   try {
     std::string word = argc > 1 ? argv[1] : "help";
     if (word == "help") return print_help(app, argc > 2 ? argv[2] : "");
-    if (word.front() != '-' && find_verb(app, word) == nullptr) refuse_verb(app, word);
+    if (!word.starts_with('-') && find_verb(app, word) == nullptr) refuse_verb(app, word);
     app.parse(argc, argv);
     return run_verb(app, line);
   } catch (const CLI::CallForHelp& help) {

@@ -38,7 +38,7 @@ at::Tensor slice(const at::Tensor& whole, const View& view);
 std::string_view to_string(Parameter::Part part);
 bool trains(const Trains& stage, Parameter::Part part);
 
-/// The first value of a parameter, fp32 (fp64 when `dtype` is fp64) of the same numbers: N(0, 0.02²) for weights, drawn
+/// The first value of a parameter, fp32: N(0, 0.02²) for weights, drawn
 /// by a counter-based generator keyed by (seed, name), so that it is the same for every layout.
 at::Tensor initial_value(const Parameter& parameter, const View& view, uint64_t seed);
 

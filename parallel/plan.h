@@ -21,7 +21,6 @@ class Plan {
   Plan(const Graph& graph, int vertex_parallel, int data_parallel, const Trains& trains, bool tied);
 
   int vertex_parallel() const { return vertex_parallel_; }
-  int data_parallel() const { return data_parallel_; }
   const Placement& placement() const { return placement_; }
 
   /// What `rank` runs of a batch of `rows`: item i = vertex·B + row of a level of N vertices runs on rank

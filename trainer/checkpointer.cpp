@@ -75,7 +75,9 @@ RunState parse_state(const CheckpointReader& checkpoint) {
     for (const auto& [stream, position] : positions.items())
       state.stream_states.push_back({std::stoll(stream), position.dump()});
     return state;
-  } catch (const Json::exception& error) {
+  } catch (const CheckpointError&) {
+    throw;
+  } catch (const std::exception& error) {
     throw CheckpointError(fmt::format("{}: {}", (checkpoint.folder() / "state.json").string(), error.what()));
   }
 }

@@ -27,7 +27,6 @@ Prompt parse_prompt(const std::string& line) {
     if (!json["prompt"].is_string()) throw DataError("\"prompt\" must be a text");
     return {json["prompt"].get<std::string>(), {}};
   }
-  Prompt prompt;
   const Json& ids = json["ids"];
   const auto is_id = [](const Json& id) { return id.is_number_integer() && id >= 0 && id <= INT32_MAX; };
   if (!ids.is_array() || ids.empty() || !std::ranges::all_of(ids, is_id))

@@ -4,25 +4,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/errors.h"
+#include "trainer/checkpoint/file_io.h"
 
 namespace lmnet {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-std::string read_text(const fs::path& file) {
-  std::ifstream in(file);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 template <typename T>
 T choose(const std::string& value, std::initializer_list<std::pair<const char*, T>> choices) {
@@ -80,6 +72,8 @@ Graph parse_explicit(const std::string& text, const GraphOptions& options) {
 
 Graph build_graph(const ModelConfig& model) {
   try {
+    if (model.topology.empty() && model.output != "first")
+      throw ConfigError("model.output is for topologies like 1-2-1; in an explicit graph write the edges to head");
     GraphOptions options = graph_options(model);
     return model.topology.empty() ? parse_explicit(model.topology_json, options)
                                   : Graph::layered(model.topology, options);
@@ -144,11 +138,16 @@ ModelSpec resolve_model(const ModelConfig& model) {
 
 ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
   std::string where = (checkpoint.folder() / "config.yaml").string();
-  ModelConfig model = parse_config(checkpoint.config_yaml(), where).model;
-  Json state = Json::parse(checkpoint.state_json());
-  model.backbone.clear();
-  model.backbone_json = state.at("backbone").dump();
-  return resolve_model(model);
+  try {
+    ModelConfig model = parse_config(checkpoint.config_yaml(), where).model;
+    model.backbone.clear();
+    model.backbone_json = Json::parse(checkpoint.state_json()).at("backbone").dump();
+    return resolve_model(model);
+  } catch (const CheckpointError&) {
+    throw;
+  } catch (const std::exception& error) {  // what a run wrote must be readable: it is the checkpoint that is damaged
+    throw CheckpointError(fmt::format("{}: {}", checkpoint.folder().string(), error.what()));
+  }
 }
 
 void load_backbone(Optimizer& optimizer, const fs::path& checkpoint) {

@@ -38,9 +38,14 @@ void Optimizer::begin_stage(const Trains& stage) {
     build(flat, before);
     flats_.push_back(std::move(flat));
   }
-  for (auto& [part, steps] : steps_)
-    if (!trains(stage, part)) steps = 0;
-  for (const Flat& flat : flats_) steps_.try_emplace(flat.part, 0);
+  // Counted on every rank, also for parts that it does not hold: rank 0 writes them down for all.
+  using enum Parameter::Part;
+  for (Parameter::Part part : {edges, vertices, embeddings, head}) {
+    if (trains(stage, part))
+      steps_.try_emplace(part, 0);
+    else
+      steps_.erase(part);
+  }
 }
 
 void Optimizer::build(Flat& flat, const std::vector<State>& before) {

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "model/graph/errors.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/errors.h"
 
 namespace lmnet {
@@ -86,6 +87,15 @@ void RunFolder::cut_metrics(int64_t update) const {
     if (json.is_object() && json.value("update", int64_t{0}) <= update) kept += line + "\n";
   }
   replace_file(file, kept);
+}
+
+void RunFolder::set_damaged_aside(int64_t update) const {
+  for (const fs::path& folder : list_checkpoints(checkpoints())) {
+    if (folder.filename().string() <= folder_name(update)) continue;
+    fs::path aside = checkpoints() / ("damaged-" + folder.filename().string());
+    fs::remove_all(aside);
+    fs::rename(folder, aside);
+  }
 }
 
 void RunFolder::add_metrics(const Json& line) const {

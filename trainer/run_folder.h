@@ -30,6 +30,10 @@ class RunFolder {
   /// Makes the folder and writes the effective config and the plan.
   void open(const Config& config, const std::string& plan) const;
 
+  /// Renames checkpoints of later updates than `update`, which were passed over as damaged, to `damaged-step-…`, so
+  /// that nothing counts them any more.
+  void set_damaged_aside(int64_t update) const;
+
   /// Drops the metrics of updates after `update`, so that each update stands there once after a resume.
   void cut_metrics(int64_t update) const;
   void add_metrics(const nlohmann::ordered_json& line) const;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 
@@ -15,6 +16,7 @@
 #include "trainer/log.h"
 #include "trainer/model_spec.h"
 #include "trainer/run_folder.h"
+#include "trainer/run_start.h"
 #include "trainer/signals.h"
 #include "trainer/step_report.h"
 #include "trainer/together.h"
@@ -45,6 +47,26 @@ void check_layout(const Config& config, int ranks) {
   if (config.train.global_batch % (config.train.micro_batch * dp) != 0)
     throw ConfigError(fmt::format("{}: train.global_batch {} is no multiple of train.micro_batch {} times {} replicas",
                                   config.where, config.train.global_batch, config.train.micro_batch, dp));
+  if (config.data.streams && config.train.global_batch % *config.data.streams != 0)
+    throw ConfigError(fmt::format("{}: data.streams {} does not divide train.global_batch {}", config.where,
+                                  *config.data.streams, config.train.global_batch));
+}
+
+/// Stages that could not train anything, or not so long. Throws ConfigError.
+void check_stages(const Config& config, const ModelSpec& spec) {
+  ParameterCount count = count_parameters(spec.backbone, spec.graph);
+  for (const StageConfig& stage : config.train.stages) {
+    Schedule(stage, config.train.global_batch * config.data.sequence_length);
+    Trains trains = parse_trains(stage);
+    if (trains.head && spec.backbone.tied)
+      throw ConfigError(
+          fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
+                      "trains, not head",
+                      config.where, stage.name));
+    if (count.trainable(trains) == 0)
+      throw ConfigError(fmt::format("{}: train.stages: {}: nothing of what it trains has weights in topology {}",
+                                    config.where, stage.name, spec.graph.topology()));
+  }
 }
 
 Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Trains& trains) {
@@ -123,45 +145,27 @@ void Run::prepare() {
                                     config_.where, tokenizer_->name(), tokenizer_->vocabulary(),
                                     spec_.backbone.vocabulary));
     tokens_per_update_ = config_.train.global_batch * config_.data.sequence_length;
-    for (const StageConfig& stage : config_.train.stages) {
-      all_updates_ += Schedule(stage, tokens_per_update_).updates();
-      if (parse_trains(stage).head && spec_.backbone.tied)
-        throw ConfigError(
-            fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
-                        "trains, not head",
-                        config_.where, stage.name));
-    }
+    check_stages(config_, spec_);
   });
 }
 
-/// Where the run begins: at a checkpoint, or at update 0. Changes nothing on the disk.
+/// Where the run begins: at a checkpoint, or at update 0.
 void Run::choose_start() {
-  std::string checkpoint;
+  RunStart start = lmnet::choose_start(world_, config_, folder_);
+  notes_ = std::move(start.notes);
+  if (start.checkpoint.empty()) return;
   together(world_, [&] {
-    if (!first_) return;
-    const std::string& resume = config_.run.resume;
-    if (folder_.exists()) {
-      if (resume == "never")
-        throw ConfigError(fmt::format("{}: run.resume is never, but {} exists; choose another run.name", config_.where,
-                                      folder_.path().string()));
-      for (const std::string& change : folder_.compare(config_)) notes_.push_back("changed on resume: " + change);
-    }
-    if (resume == "auto") {
-      ResumeChoice choice = choose_checkpoint(folder_.checkpoints());
-      for (const std::string& damage : choice.damaged) notes_.push_back("damaged checkpoint passed over: " + damage);
-      if (choice.checkpoint) checkpoint = choice.checkpoint->string();
-    } else if (resume != "never") {
-      open_checkpoint(resume, /*verify=*/true);
-      checkpoint = resume;
-    }
-  });
-  checkpoint = gather_texts(world_, checkpoint)[0];
-  if (checkpoint.empty()) return;
-  together(world_, [&] {
-    resumed_.emplace(checkpoint);
+    resumed_.emplace(start.checkpoint);
     state_ = parse_state(*resumed_);
     ++state_.restart;
-    saved_update_ = state_.run.updates;
+    std::string where = (resumed_->folder() / "config.yaml").string();
+    for (const ConfigDifference& difference : compare_on_resume(parse_config(resumed_->config_yaml(), where), config_))
+      if (!difference.allowed)
+        throw ConfigError(fmt::format("{}: {} was {} in {}; take it back, or start a new run without run.resume",
+                                      config_.where, difference.key, difference.old_value,
+                                      resumed_->folder().string()));
+    bool own = fs::weakly_canonical(resumed_->folder()).parent_path() == fs::weakly_canonical(folder_.checkpoints());
+    if (own) saved_update_ = state_.run.updates;
   });
 }
 
@@ -196,6 +200,7 @@ void Run::open_folder() {
     folder_.open(config_, picture);
     folder_.cut_metrics(state_.run.updates);
     clean_partial(folder_.checkpoints());
+    folder_.set_damaged_aside(state_.run.updates);
   });
   log_.emplace(folder_.log(world_.rank()));
   status("starting");
@@ -210,6 +215,8 @@ void Run::open_folder() {
 void Run::build_network() {
   engine_ = std::make_unique<Engine>(spec_.backbone, spec_.graph, spec_.dtype, config_.train.optimizer, *mesh_);
   if (resumed_) return;
+  // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.
+  engine_->begin_stage(parse_trains(config_.train.stages.front()));
   engine_->initialize(config_.run.seed);
   if (spec_.weights) together(world_, [&] { load_backbone(engine_->optimizer(), *spec_.weights); });
 }
@@ -222,11 +229,10 @@ void Run::begin_stage() {
     say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
     resumed_.reset();
   }
-  int64_t lowest = static_cast<int64_t>(engine_->plan().hash() >> 1), highest = lowest;
-  at::Tensor low = at::full({1}, lowest, at::kLong), high = at::full({1}, highest, at::kLong);
-  world_.all_reduce(low, Reduction::min);
-  world_.all_reduce(high, Reduction::max);
-  if (low.item<int64_t>() != high.item<int64_t>())
+  auto hash = static_cast<int64_t>(engine_->plan().hash() >> 1);
+  at::Tensor extremes = at::tensor({hash, -hash}, at::kLong);
+  world_.all_reduce(extremes, Reduction::min);
+  if (extremes[0].item<int64_t>() != -extremes[1].item<int64_t>())
     throw AgreedError(2,
                       "the ranks computed different plans: they run different binaries or configs; give all the same");
   say(fmt::format(
@@ -313,7 +319,6 @@ bool Run::train_stage() {
   Schedule schedule(config_.train.stages[state_.stage], tokens_per_update_);
   while (!schedule.done(state_.in_stage)) {
     one_update(schedule);
-    // The last update of a stage belongs to its successor: moments of what stops training are not kept.
     if (due(config_.evaluate.every) || state_.run.updates == all_updates_) validate();
     if (stop_ || due(config_.checkpoint.every)) save();
     if (stop_) return false;
@@ -334,13 +339,18 @@ int Run::stop_signal() {
 
 int Run::train_stages() {
   int stages = static_cast<int>(config_.train.stages.size());
+  all_updates_ = state_.run.updates;
+  for (int stage = state_.stage; stage < stages; ++stage)
+    all_updates_ += Schedule(config_.train.stages[stage], tokens_per_update_)
+                        .updates_left(stage == state_.stage ? state_.in_stage : Progress{});
   while (state_.stage < stages) {
     begin_stage();
     status("running");
     if (!train_stage()) {
       int signal = stop_signal();
-      status("stopped", fmt::format("signal {}, saved", signal), 128 + signal);
-      say(fmt::format("stopped by signal {} at update {}; start again to go on", signal, state_.run.updates));
+      std::string reason = signals_->received() != 0 ? fmt::format("signal {}", signal) : "run.time_limit or a signal";
+      status("stopped", reason + ", saved", 128 + signal);
+      say(fmt::format("stopped by {} at update {}; start again to go on", reason, state_.run.updates));
       return 128 + signal;
     }
     ++state_.stage;
@@ -362,15 +372,19 @@ int Run::train() {
     choose_start();
     open_data();
     signals_.emplace(config_.checkpoint.on_signal);
-    open_folder();
     build_network();
+    open_folder();
     return train_stages();
   } catch (const std::exception& error) {
     if (log_) log_->error(error.what());
     // A rank that fails alone tells it itself: the first one may never hear of it.
     bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
-    if ((first_ || !agreed) && folder_.exists())
-      folder_.set_status({"failed", error.what(), exit_code(error), state_.run.updates});
+    if ((first_ || !agreed) && folder_.exists()) {
+      try {
+        folder_.set_status({"failed", error.what(), exit_code(error), state_.run.updates});
+      } catch (const std::exception&) {  // the first cause is what counts
+      }
+    }
     throw;
   }
 }
@@ -385,6 +399,7 @@ std::string describe_run(const Config& config, int ranks) {
   require_trainable(config);
   check_layout(config, ranks);
   ModelSpec spec = resolve_model(config.model);
+  check_stages(config, spec);
   std::string text = draw_topology(spec.graph) + parameter_table(spec, config.train.stages);
   for (const StageConfig& stage : config.train.stages) {
     Trains trains = parse_trains(stage);

@@ -23,10 +23,9 @@ Validation::Validation(const Config& config, const Tokenizer& tokenizer, Mesh& m
     std::vector<TokenBatch>& mine = batches_.emplace_back();
     if (mesh.vp_rank != 0) continue;
     std::vector<TokenBatch> whole =
-        validation_batches({source}, tokenizer, config.data.sequence_length, config.data.packing, rows_);
-    auto limit = static_cast<size_t>(config.evaluate.batches * mesh.dp_size);
-    for (size_t i = mesh.dp_rank; i < whole.size() && (limit == 0 || i < limit); i += mesh.dp_size)
-      mine.push_back(std::move(whole[i]));
+        validation_batches({source}, tokenizer, config.data.sequence_length, config.data.packing, rows_,
+                           config.evaluate.batches * mesh.dp_size);
+    for (size_t i = mesh.dp_rank; i < whole.size(); i += mesh.dp_size) mine.push_back(std::move(whole[i]));
   }
 }
 

@@ -16,9 +16,10 @@ until_update() {
 
 # ours PROGRAM: the processes of this test that run it.
 ours() {
-  local pid
-  for pid in $(pgrep -x "$1"); do
-    [ "$(readlink "/proc/$pid/cwd")" != "$work" ] || echo "$pid"
+  local process
+  for process in /proc/[0-9]*; do
+    [ "$(cat "$process/comm" 2>/dev/null)" = "$1" ] && [ "$(readlink "$process/cwd")" = "$work" ] || continue
+    echo "${process#/proc/}"
   done
 }
 
