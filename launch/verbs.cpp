@@ -14,6 +14,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/generate.h"
 #include "trainer/inspect.h"
+#include "trainer/run_check.h"
 #include "trainer/together.h"
 #include "trainer/train.h"
 

@@ -14,6 +14,7 @@
 #include "trainer/describe.h"
 #include "trainer/engine.h"
 #include "trainer/model_spec.h"
+#include "trainer/run_check.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -48,13 +49,7 @@ void check(const Config& config, const BenchOptions& options, int ranks) {
   if (config.train.global_batch < 1) fail("a measurement needs train.global_batch");
   if (options.what == "train" && config.train.stages.empty())
     fail("--what train needs train.stages: the first one says what trains");
-  if (ranks % config.parallel.vertex != 0)
-    fail(fmt::format("parallel.vertex {} does not divide the {} ranks; start a multiple of it or change it",
-                     config.parallel.vertex, ranks));
-  const int64_t replicas = ranks / config.parallel.vertex, micro = std::max<int64_t>(1, config.train.micro_batch);
-  if (config.train.global_batch % (micro * replicas) != 0)
-    fail(fmt::format("train.global_batch {} is no multiple of train.micro_batch {} times {} replicas",
-                     config.train.global_batch, micro, replicas));
+  check_layout(config, ranks);
 }
 
 /// Random tokens to learn, the same on all ranks of a replica.

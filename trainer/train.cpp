@@ -15,6 +15,7 @@
 #include "trainer/describe.h"
 #include "trainer/log.h"
 #include "trainer/model_spec.h"
+#include "trainer/run_check.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_start.h"
 #include "trainer/signals.h"
@@ -30,47 +31,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// What must fit before anything is written. Throws ConfigError.
-void check_layout(const Config& config, int ranks) {
-  int vp = config.parallel.vertex;
-  if (ranks % vp != 0)
-    throw ConfigError(
-        fmt::format("{}: parallel.vertex {} does not divide the {} ranks; start a multiple of {} ranks or "
-                    "change it",
-                    config.where, vp, ranks, vp));
-  int dp = ranks / vp;
-  if (config.parallel.data && *config.parallel.data != dp)
-    throw ConfigError(fmt::format("{}: parallel.data is {}, but {} ranks with parallel.vertex {} give {}", config.where,
-                                  *config.parallel.data, ranks, vp, dp));
-  if (config.train.global_batch % (config.train.micro_batch * dp) != 0)
-    throw ConfigError(fmt::format("{}: train.global_batch {} is no multiple of train.micro_batch {} times {} replicas",
-                                  config.where, config.train.global_batch, config.train.micro_batch, dp));
-  if (config.data.streams && config.train.global_batch % *config.data.streams != 0)
-    throw ConfigError(fmt::format("{}: data.streams {} does not divide train.global_batch {}", config.where,
-                                  *config.data.streams, config.train.global_batch));
-}
-
-/// Stages that could not train anything, or not so long. Throws ConfigError.
-void check_stages(const Config& config, const ModelSpec& spec) {
-  ParameterCount count = count_parameters(spec.backbone, spec.graph);
-  for (const StageConfig& stage : config.train.stages) {
-    Schedule(stage, config.train.global_batch * config.data.sequence_length);
-    Trains trains = parse_trains(stage);
-    if (trains.head && spec.backbone.tied)
-      throw ConfigError(
-          fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
-                      "trains, not head",
-                      config.where, stage.name));
-    if (count.trainable(trains) == 0)
-      throw ConfigError(fmt::format("{}: train.stages: {}: nothing of what it trains has weights in topology {}",
-                                    config.where, stage.name, spec.graph.topology()));
-  }
-}
-
-Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Trains& trains) {
-  return Plan(spec.graph, config.parallel.vertex, ranks / config.parallel.vertex, trains, spec.backbone.tied);
 }
 
 /// One run on one rank, from its start to its end.
@@ -393,23 +353,6 @@ int Run::train() {
 
 int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts) {
   return Run(world, config, hosts).train();
-}
-
-std::string describe_run(const Config& config, int ranks) {
-  require_trainable(config);
-  check_layout(config, ranks);
-  ModelSpec spec = resolve_model(config.model);
-  check_stages(config, spec);
-  std::string text = draw_topology(spec.graph) + parameter_table(spec, config.train.stages);
-  for (const StageConfig& stage : config.train.stages) {
-    Trains trains = parse_trains(stage);
-    Plan plan = plan_of(spec, config, ranks, trains);
-    text += fmt::format("stage {}: {}", stage.name, plan.describe(config.train.micro_batch));
-    text += fmt::format("  weights and optimiser: {} on the fullest rank · {} FLOP a token\n",
-                        gib(static_cast<double>(weight_bytes(spec, plan, trains))),
-                        short_count(training_flops_per_token(spec, trains, config.data.sequence_length)));
-  }
-  return text;
 }
 
 }  // namespace lmnet

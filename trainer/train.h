@@ -12,8 +12,4 @@ namespace lmnet {
 /// alike, anything else when only this one did.
 int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts);
 
-/// The plan, parameters and memory of such a run on `ranks` ranks, computed on one core without weights.
-/// Throws ConfigError for a layout that does not fit.
-std::string describe_run(const Config& config, int ranks);
-
 }  // namespace lmnet
