@@ -32,7 +32,7 @@ void check(const std::vector<Source>& sources, const LoaderOptions& options, int
 
 uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) {
   return hash_of({options.seed, static_cast<uint64_t>(options.sequence_length), options.packing ? 1u : 0u,
-                  static_cast<uint64_t>(options.streams), hash_of(tokenizer.name())});
+                  static_cast<uint64_t>(options.streams), hash_of(tokenizer.hash())});
 }
 
 /// By file name without its folder: data may be moved between two starts of a run.

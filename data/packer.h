@@ -7,7 +7,8 @@
 
 namespace lmnet {
 
-/// A record as tokens: prompt, answer, end of text. `learn` is 1 on the answer and the end of text.
+/// A record as tokens: prompt, answer, end of text. `learn` is 1 on the answer and the end of text; of a chat on what
+/// encode_chat() says.
 struct Document {
   std::vector<int32_t> tokens;
   std::vector<uint8_t> learn;

@@ -10,11 +10,18 @@
 
 namespace lmnet {
 
+size_t Record::bytes() const {
+  size_t sum = prompt.size() + answer.size();
+  for (const ChatMessage& message : messages) sum += message.role.size() + message.content.size();
+  return sum;
+}
+
 Format parse_format(const std::string& name) {
   if (name == "c4") return Format::c4;
   if (name == "alpaca") return Format::alpaca;
+  if (name == "messages") return Format::messages;
   if (name == "text") return Format::text;
-  throw DataError(fmt::format("unknown data format \"{}\"; there are: c4, alpaca, text", name));
+  throw DataError(fmt::format("unknown data format \"{}\"; there are: c4, alpaca, messages, text", name));
 }
 
 std::vector<std::filesystem::path> expand(const std::string& pattern) {

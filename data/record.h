@@ -8,15 +8,24 @@
 
 namespace lmnet {
 
-/// One training text: the prompt is read only, the answer is learnt. Plain text has an empty prompt.
+struct ChatMessage {
+  std::string role;  // system, user, assistant, …
+  std::string content;
+};
+
+/// One training text: the prompt is read only, the answer is learnt. Plain text has an empty prompt. A chat has neither
+/// but messages.
 struct Record {
   std::string prompt;
   std::string answer;
+  std::vector<ChatMessage> messages = {};
+  size_t bytes() const;
 };
 
 /// How a source's records are written: `c4` ({"text": …} lines), `alpaca` ({instruction, input, output}, a list or
-/// lines; the published Alpaca prompt, loss on the answer only), `text` (blank lines separate the texts).
-enum class Format { c4, alpaca, text };
+/// lines; the published Alpaca prompt, loss on the answer only), `messages` ({"messages": [{role, content}, …]}, a list
+/// or lines; in ChatML, loss on what the assistant says), `text` (blank lines separate the texts).
+enum class Format { c4, alpaca, messages, text };
 Format parse_format(const std::string& name);  // throws DataError
 
 /// The files that a path or glob names, sorted; throws DataError when there is none.

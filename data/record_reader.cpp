@@ -187,9 +187,25 @@ void RecordReader::parse(Record& record) {
   };
   if (format_ == Format::c4) {
     record = {{}, std::string(text("text", false))};
-  } else {
+  } else if (format_ == Format::alpaca) {
     record = {alpaca_prompt(text("instruction", false), text("input", true)), std::string(text("output", false))};
+  } else {
+    record = {{}, {}, parse_messages(root)};
   }
+}
+
+std::vector<ChatMessage> RecordReader::parse_messages(const simdjson::dom::element& root) const {
+  simdjson::dom::array list;
+  if (root["messages"].get(list) != simdjson::SUCCESS) fail("has no list \"messages\"");
+  std::vector<ChatMessage> messages;
+  for (const simdjson::dom::element message : list) {
+    std::string_view role, content;
+    if (message["role"].get(role) != simdjson::SUCCESS || message["content"].get(content) != simdjson::SUCCESS)
+      fail(fmt::format("message {} lacks \"role\" or \"content\", or they are no texts", messages.size()));
+    messages.push_back({std::string(role), std::string(content)});
+  }
+  if (messages.empty()) fail("has no messages");
+  return messages;
 }
 
 void RecordReader::fail(const std::string& what) const {

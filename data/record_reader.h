@@ -8,8 +8,9 @@
 #include "data/record.h"
 
 namespace simdjson::dom {
+class element;
 class parser;
-}
+}  // namespace simdjson::dom
 
 namespace lmnet {
 
@@ -44,6 +45,7 @@ class RecordReader {
   void read_object();
   int next_visible();
   void parse(Record& record);
+  std::vector<ChatMessage> parse_messages(const simdjson::dom::element& root) const;
   [[noreturn]] void fail(const std::string& what) const;
 
   std::unique_ptr<ByteReader> bytes_;

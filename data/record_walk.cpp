@@ -65,7 +65,7 @@ void RecordWalk::read_block() {
   size_t bytes = 0;
   Record record;
   while (left_ > 0 && block_.size() < block_records && bytes < block_bytes && reader_->next(record)) {
-    bytes += record.prompt.size() + record.answer.size();
+    bytes += record.bytes();
     block_.push_back(std::move(record));
     --left_;
   }

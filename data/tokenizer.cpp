@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "data/byte_level_tokenizer.h"
 #include "data/errors.h"
+#include "data/tokenizer_files.h"
 
 namespace lmnet {
 namespace {
@@ -18,6 +20,7 @@ class ByteTokenizer final : public Tokenizer {
     ids.reserve(ids.size() + text.size());
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
   }
+  void encode_special(std::string_view text, std::vector<int32_t>& ids) const override { encode(text, ids); }
 
   std::string decode(std::span<const int32_t> ids) const override {
     std::string text;
@@ -26,17 +29,32 @@ class ByteTokenizer final : public Tokenizer {
     }
     return text;
   }
+  std::string decode_special(std::span<const int32_t> ids) const override { return decode(ids); }
+
+  std::optional<int32_t> special(std::string_view) const override { return std::nullopt; }
+  std::vector<std::filesystem::path> files() const override { return {}; }
+  std::string hash() const override { return name(); }
 };
 
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   if (name == "bytes") return std::make_unique<ByteTokenizer>();
-  if (name.find('/') != std::string::npos || name.ends_with(".json")) {
+  if (!std::filesystem::exists(name))
     throw DataError(
-        fmt::format("tokenizer \"{}\": Hugging Face tokenizers are not built yet; the one there is: bytes", name));
+        fmt::format("tokenizer \"{}\": there is no such folder or file; the built-in one is `bytes`", name));
+  const TokenizerFiles files = find_tokenizer_files(name);
+  if (files.all().empty()) {
+    throw DataError(fmt::format(
+        "tokenizer \"{}\": needed is a folder with tokenizer.json, with vocab.json and merges.txt, or with Llama 3's "
+        "tokenizer.model; or such a tokenizer.json or tokenizer.model itself",
+        name));
   }
-  throw DataError(fmt::format("unknown tokenizer \"{}\"; the one there is: bytes", name));
+  return std::make_unique<ByteLevelTokenizer>(name, read_tokenizer(files), files.all(), hash_files(files.all()));
+}
+
+bool has_tokenizer(const std::filesystem::path& folder) {
+  return std::filesystem::is_directory(folder) && !find_tokenizer_files(folder).all().empty();
 }
 
 }  // namespace lmnet

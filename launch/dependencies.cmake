@@ -63,6 +63,17 @@ add_library(lmnet_isal INTERFACE)
 target_include_directories(lmnet_isal SYSTEM INTERFACE ${LMNET_ISAL_INCLUDE})
 target_link_libraries(lmnet_isal INTERFACE ${LMNET_ISAL})
 
+find_path(LMNET_PCRE2_INCLUDE pcre2.h REQUIRED)
+find_library(LMNET_PCRE2 pcre2-8 REQUIRED)
+add_library(lmnet_pcre2 INTERFACE)
+target_include_directories(lmnet_pcre2 SYSTEM INTERFACE ${LMNET_PCRE2_INCLUDE})
+target_link_libraries(lmnet_pcre2 INTERFACE ${LMNET_PCRE2})
+find_path(LMNET_UTF8PROC_INCLUDE utf8proc.h REQUIRED)
+find_library(LMNET_UTF8PROC utf8proc REQUIRED)
+add_library(lmnet_utf8proc INTERFACE)
+target_include_directories(lmnet_utf8proc SYSTEM INTERFACE ${LMNET_UTF8PROC_INCLUDE})
+target_link_libraries(lmnet_utf8proc INTERFACE ${LMNET_UTF8PROC})
+
 # The one precompiled header: LibTorch's tensors, operators, autograd and modules, which take 16 s to read.
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cpp CONTENT "// Carries the shared precompiled header.\n")
 add_library(lmnet_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)

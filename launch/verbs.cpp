@@ -12,10 +12,13 @@
 #include "trainer/bench.h"
 #include "trainer/config/config.h"
 #include "trainer/evaluate.h"
+#include "trainer/export.h"
 #include "trainer/generate.h"
+#include "trainer/import.h"
 #include "trainer/inspect.h"
 #include "trainer/run_check.h"
 #include "trainer/together.h"
+#include "trainer/tokenize.h"
 #include "trainer/train.h"
 
 namespace lmnet {
@@ -27,13 +30,16 @@ struct CommandLine {
   char** argv = nullptr;
   std::string target;  // CONFIG, CHECKPOINT or WHAT
   std::vector<std::string> overrides;
-  bool print_config = false, dry_run = false, json = false, jsonl = false, verify = false;
+  bool print_config = false, dry_run = false, json = false, jsonl = false, interactive = false, verify = false;
   int ranks = 1;
   std::vector<std::string> prompt;
   std::string prompts;
   Sampling sampling;
   EvaluationOptions evaluation;
   BenchOptions bench;
+  TokenizeOptions tokenize;
+  std::string out, dtype;
+  ImportOptions import;
 };
 
 int run_train(const CommandLine& line) {
@@ -57,11 +63,13 @@ int run_generate(const CommandLine& line) {
   return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
     std::vector<Prompt> prompts;
     together(world, [&] {
-      if (line.prompt.empty() == line.prompts.empty())
-        throw ConfigError("generate takes either --prompt TEXT or --prompts FILE.jsonl");
+      if (!line.prompt.empty() + !line.prompts.empty() + line.interactive != 1)
+        throw ConfigError("generate takes one of --prompt TEXT, --prompts FILE.jsonl and --interactive");
+      if (line.interactive && line.jsonl) throw ConfigError("--interactive talks to people: it goes without --jsonl");
       if (!line.prompts.empty()) prompts = read_prompts(line.prompts);
       for (const std::string& text : line.prompt) prompts.push_back({text, {}});
     });
+    if (line.interactive) return generate_interactively(world, line.target, line.sampling);
     return generate(*runtime.world(kPatience), line.target, prompts, line.sampling, line.jsonl);
   });
 }
@@ -75,6 +83,18 @@ int run_evaluate(CommandLine& line) {
 
 int run_inspect(const CommandLine& line) {
   fmt::print("{}", inspect(line.target, line.overrides, {line.json, line.verify}));
+  return 0;
+}
+
+int run_export(const CommandLine& line) {
+  export_checkpoint(line.target, line.out, line.dtype);
+  fmt::print("{} is written\n", line.out);
+  return 0;
+}
+
+int run_import(const CommandLine& line) {
+  import_folder(line.target, line.out, line.import);
+  fmt::print("{} is written\n", line.out);
   return 0;
 }
 
@@ -105,16 +125,23 @@ void add_generate(CLI::App& app, CommandLine& line) {
   add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
   Sampling& sampling = line.sampling;
   verb->add_option("--prompt", line.prompt, "the text to continue");
-  verb->add_option("--prompts", line.prompts, "JSON lines {\"prompt\": …} or {\"ids\": […]}");
+  verb->add_option("--prompts", line.prompts, "JSON lines {\"prompt\": …}, {\"ids\": […]} or {\"messages\": […]}");
   verb->add_option("--max-new-tokens", sampling.max_new_tokens, "at most so many new tokens")->capture_default_str();
   verb->add_option("--temperature", sampling.temperature, "0 = greedy")->capture_default_str();
   verb->add_option("--top-k", sampling.top_k, "of the k most likely tokens only; 0 = all")->capture_default_str();
   verb->add_option("--top-p", sampling.top_p, "of the fewest tokens that have this probability")->capture_default_str();
   verb->add_option("--repetition-penalty", sampling.repetition_penalty, "as in Hugging Face; 1 = none")
       ->capture_default_str();
+  verb->add_option("--no-repeat-ngram", sampling.no_repeat_ngram,
+                   "no n-gram of new tokens comes twice, those of the prompt do not count; 0 = off")
+      ->capture_default_str();
+  verb->add_option("--beam", sampling.beams, "beam search with so many beams; 0 = off")->capture_default_str();
+  verb->add_option("--length-penalty", sampling.length_penalty, "of beams: log-probability / length^penalty decides")
+      ->capture_default_str();
   verb->add_option("--stop", sampling.stop, "end at this text (may be given several times)");
   verb->add_option("--samples", sampling.samples, "completions of each prompt")->capture_default_str();
   verb->add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
+  verb->add_flag("--interactive", line.interactive, "continue each line that is typed, until the input ends");
   verb->add_flag("--jsonl", line.jsonl, "print {prompt, text, ids, logprob} a line");
 }
 
@@ -123,7 +150,7 @@ void add_evaluate(CLI::App& app, CommandLine& line) {
   add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
   EvaluationOptions& options = line.evaluation;
   verb->add_option("--data", options.data, "a file or a glob")->required();
-  verb->add_option("--format", options.format, "c4, alpaca or text")->capture_default_str();
+  verb->add_option("--format", options.format, "c4, alpaca, messages or text")->capture_default_str();
   verb->add_option("--max-new-tokens", options.max_new_tokens, "of an answer; 0 = losses only")->capture_default_str();
   verb->add_option("--items", options.items, "write a JSON line for each item here");
   verb->add_flag("--json", line.json, "print the summary as JSON");
@@ -136,19 +163,42 @@ void add_inspect(CLI::App& app, CommandLine& line) {
   verb->add_flag("--verify", line.verify, "read every byte of a checkpoint and check it");
 }
 
+void add_export(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("export", "a checkpoint as a Hugging Face folder with modelling code");
+  add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
+  verb->add_option("OUT", line.out, "the folder to write")->required();
+  verb->add_option("--dtype", line.dtype, "bf16 or fp32; without it as the checkpoint keeps the weights");
+}
+
+void add_import(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("import", "a checkpoint out of a folder with config.json and .safetensors");
+  add_target(*verb, line, "FOLDER", "exported by LMNet, a plain Hugging Face one, or the official implementation's",
+             false);
+  verb->add_option("OUT", line.out, "the checkpoint to write")->required();
+  verb->add_option("--preset", line.import.preset, "it is the official implementation's: reference-causal, …");
+  verb->add_option("--topology", line.import.topology, "with --preset: its vertices per level, such as 1-2-1");
+}
+
 void add_bench(CLI::App& app, CommandLine& line) {
   CLI::App* verb = app.add_subcommand("bench", "measure speed on random weights and tokens");
   add_target(*verb, line, "CONFIG", "a YAML file; its data is not read", true);
-  verb->add_option("--what", line.bench.what, "train or forward")->capture_default_str();
+  verb->add_option("--what", line.bench.what, "train, forward or generate")->capture_default_str();
   verb->add_option("--steps", line.bench.steps, "measured steps")->capture_default_str()->check(CLI::PositiveNumber);
   verb->add_option("--warmup", line.bench.warmup, "steps before")->capture_default_str();
   verb->add_flag("--json", line.json, "print one JSON line");
 }
 
-const std::vector<std::string> kPlanned = {"prepare", "tokenize", "submit", "status", "stop",
-                                           "serve",   "export",   "import", "sweep",  "report"};
-const std::vector<std::string> kPlannedOptions = {"--beam", "--length-penalty", "--no-repeat-ngram", "--interactive",
-                                                  "--task"};
+void add_tokenize(CLI::App& app, CommandLine& line) {
+  CLI::App* verb = app.add_subcommand("tokenize", "texts to tokens and back, as JSON lines");
+  TokenizeOptions& options = line.tokenize;
+  verb->add_option("TOKENIZER", options.tokenizer, "bytes, a folder or a tokenizer.json")->required();
+  verb->add_option("FILE", options.file, "lines {\"text\": …} or {\"ids\": […]}; without it standard input");
+  verb->add_flag("--decode", options.decode, "ids to text also where a line has both");
+  verb->add_flag("--special", options.special, "read and write special tokens such as <|im_start|> in texts");
+}
+
+const std::vector<std::string> kPlanned = {"prepare", "submit", "status", "stop", "serve", "sweep", "report"};
+const std::vector<std::string> kPlannedOptions = {"--task"};
 
 std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
@@ -203,6 +253,9 @@ int run_verb(CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("generate")) return run_generate(line);
   if (app.got_subcommand("evaluate")) return run_evaluate(line);
   if (app.got_subcommand("inspect")) return run_inspect(line);
+  if (app.got_subcommand("tokenize")) return tokenize(line.tokenize);
+  if (app.got_subcommand("export")) return run_export(line);
+  if (app.got_subcommand("import")) return run_import(line);
   return run_bench(line);
 }
 
@@ -218,7 +271,10 @@ int run_command_line(int argc, char** argv) {
   add_generate(app, line);
   add_evaluate(app, line);
   add_inspect(app, line);
+  add_export(app, line);
+  add_import(app, line);
   add_bench(app, line);
+  add_tokenize(app, line);
   try {
     std::string word = argc > 1 ? argv[1] : "help";
     if (word == "help") return print_help(app, argc > 2 ? argv[2] : "");

@@ -4,71 +4,70 @@
 #include <string>
 #include <vector>
 
+#include "model/attention.h"
 #include "model/backbone.h"
 #include "model/parameter.h"
 
 namespace lmnet {
 
-/// Cosines and sines of the rotary positions 0…T-1: [T, K] each, fp32 (fp64 for fp64).
-struct Rotary {
-  at::Tensor cos, sin;
-  static Rotary tables(const BackboneConfig& backbone, int64_t length, at::ScalarType dtype);
-};
-
 /// Which of a stack's E modules a call runs; empty = all of them.
 using StackItems = std::vector<int64_t>;
+/// Those items of stacked [E, …]; itself when undefined or all are meant.
+at::Tensor pick(const at::Tensor& stacked, const StackItems& items);
 
-/// Where a module's storage goes when Network lists its parameters: the canonical prefix of each stacked module.
-struct ParameterScope {
-  std::vector<std::string> prefixes;  // E names such as `edges.1.0-3.`
-  Parameter::Part part;
-  Holders holders;
+/// y = x·Wᵀ + b for a stack: x [E, M, in], weight [E, out, in], bias [E, out] or undefined → [E, M, out]. `one_token`:
+/// a row is one token of a sequence; without gradients it then does not depend on how many others there are.
+at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {},
+                          bool one_token = false);
+/// LayerNorm over the last dimension for a stack: x [E, M, D], weight and bias [E, D] → [E, M, D].
+at::Tensor stacked_layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
+
+/// A backbone's norm for a stack: RMSNorm, or LayerNorm with a bias (gpt2).
+class Norm : public torch::nn::Module {
+ public:
+  Norm(const BackboneConfig& backbone, int64_t stack, at::TensorOptions options);
+  /// x [E, M, D] → [E, M, D].
+  at::Tensor forward(const at::Tensor& x, const StackItems& items = {}) const;
+  void list(const ParameterScope& scope, std::vector<Parameter>& parameters) const;
+
+ private:
+  double eps_;
+  at::Tensor weight_, bias_;
 };
 
-/// y = x·Wᵀ + b for a stack: x [E, M, in], weight [E, out, in], bias [E, out] or undefined → [E, M, out].
-at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
-
-/// E equal transformer blocks of the Llama/Qwen2 family that run as one batched product:
-/// x += o(attention(rotary(qkv(norm(x))))), x += down(silu(gate(n))·up(n)) with n = norm(x).
+/// E equal transformer blocks of a backbone's family that run as one batched product:
+/// x += o(attention(rotary(qkv(norm(x))))), x += mlp(norm(x));
+/// llama, qwen2: mlp(n) = down(silu(gate(n))·up(n)); gpt2: down(gelu_tanh(up(n))), biases everywhere, no rotary.
 class Block : public torch::nn::Module {
  public:
-  Block(const BackboneConfig& backbone, int64_t stack, at::ScalarType dtype);
+  Block(const BackboneConfig& backbone, int64_t stack, at::TensorOptions options);
 
-  /// x [E, R, T, D] → [E, R, T, D], E = number of `items` (all when empty).
-  at::Tensor forward(const at::Tensor& x, const Rotary& rotary, const StackItems& items = {});
+  /// x [E, R, T, D] → [E, R, T, D], E = number of `items` (all when empty). `cached`: of a generation.
+  at::Tensor forward(const at::Tensor& x, const Steps& steps, const StackItems& items = {},
+                     KeyValues* cached = nullptr);
 
   void list(const ParameterScope& scope, std::vector<Parameter>& parameters) const;
 
  private:
   BackboneConfig backbone_;
-  at::Tensor attention_norm_, qkv_, qkv_bias_, output_, mlp_norm_, gate_up_, down_;
+  std::shared_ptr<Norm> attention_norm_, mlp_norm_;
+  at::Tensor qkv_, qkv_bias_, output_, output_bias_;
+  at::Tensor up_, up_bias_, down_, down_bias_;  // llama, qwen2: `up_` holds gate and up
 };
 
 /// A stripped backbone: its blocks and the final norm.
 class Transformer : public torch::nn::Module {
  public:
-  Transformer(const BackboneConfig& backbone, at::ScalarType dtype);
-  /// x [R, T, D] → [R, T, D].
-  at::Tensor forward(const at::Tensor& x, const Rotary& rotary);
+  Transformer(const BackboneConfig& backbone, at::TensorOptions options);
+  const BackboneConfig& backbone() const { return backbone_; }
+  /// x [R, T, D] → [R, T, D]. `cached`: one for each block, made at first use.
+  at::Tensor forward(const at::Tensor& x, const Steps& steps, std::vector<KeyValues>* cached = nullptr);
   void list(const ParameterScope& scope, std::vector<Parameter>& parameters) const;
 
  private:
-  double norm_eps_;
+  BackboneConfig backbone_;
   std::vector<std::shared_ptr<Block>> blocks_;
-  at::Tensor norm_;
-};
-
-/// E edges of kind `block` (reference class WBlock1): one backbone block, then a D×D linear with bias.
-class EdgeStack : public torch::nn::Module {
- public:
-  EdgeStack(const BackboneConfig& backbone, int64_t stack, at::ScalarType dtype);
-  /// x [E, R, T, D] → [E, R, T, D].
-  at::Tensor forward(const at::Tensor& x, const Rotary& rotary, const StackItems& items = {});
-  void list(const ParameterScope& scope, std::vector<Parameter>& parameters) const;
-
- private:
-  std::shared_ptr<Block> block_;
-  at::Tensor fc_, fc_bias_;
+  std::shared_ptr<Norm> norm_;
 };
 
 }  // namespace lmnet

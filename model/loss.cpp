@@ -15,7 +15,8 @@ constexpr int64_t kChunkElements = int64_t{4} << 20;
 }  // namespace
 
 HeadLoss head_loss(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& targets,
-                   const at::Tensor& learn, double scale, bool want_gradient, at::Tensor weight_gradient) {
+                   const at::Tensor& learn, double scale, bool want_gradient, at::Tensor weight_gradient,
+                   double label_smoothing) {
   at::NoGradGuard no_grad;
   int64_t positions = hidden.size(0), chunk = std::max<int64_t>(64, kChunkElements / weight.size(0));
   HeadLoss result;
@@ -26,7 +27,7 @@ HeadLoss head_loss(const at::Tensor& hidden, const at::Tensor& weight, const at:
     at::Tensor logits = at::linear(h, weight);
     at::Tensor losses = at::empty({size}, logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
     cross_entropy_inplace(logits, targets.narrow(0, begin, size).contiguous(),
-                          learn.narrow(0, begin, size).contiguous(), scale, losses, want_gradient);
+                          learn.narrow(0, begin, size).contiguous(), scale, losses, want_gradient, label_smoothing);
     result.sum += losses.sum(at::kDouble).item<double>();
     if (!want_gradient) continue;
     at::Tensor gradient = result.hidden_gradient.narrow(0, begin, size);

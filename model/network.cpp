@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+
+#include "model/graph/errors.h"
 
 namespace lmnet {
 namespace {
@@ -21,43 +22,66 @@ std::string module_name(std::string name) {
 
 }  // namespace
 
-Network::Network(const BackboneConfig& backbone, Graph graph, const Placement& placement, int rank,
-                 at::ScalarType dtype)
-    : backbone_(backbone), graph_(std::move(graph)), dtype_(dtype) {
-  auto end = [&](const char* name, Parameter::Part part, const char* module, const Holders& holders) {
-    at::Tensor table = at::empty({1, backbone_.vocabulary, backbone_.hidden_size}, dtype_);
+const BackboneConfig& NetworkShape::of(const std::string& group) const {
+  auto own = groups.find(group);
+  return own == groups.end() ? backbone : own->second;
+}
+
+Network::Network(NetworkShape shape, Graph graph, const Placement& placement, int rank, at::TensorOptions options)
+    : shape_(std::move(shape)), graph_(std::move(graph)), dtype_(c10::typeMetaToScalarType(options.dtype())) {
+  build_ends(placement, rank, options);
+  for (const auto& [group, holders] : placement.groups) {
+    if (!holds(holders, rank)) continue;
+    const BackboneConfig& own = shape_.of(group);
+    if (own.hidden_size != shape_.backbone.hidden_size)
+      throw ConfigError(fmt::format("vertices of group {} have hidden_size {}, the network {}: widths must agree",
+                                    group, own.hidden_size, shape_.backbone.hidden_size));
+    vertices_[group] = register_module(module_name("vertices_" + group), std::make_shared<Transformer>(own, options));
+    vertices_[group]->list({{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders}, storage_);
+  }
+  build_edges(placement, rank, options);
+}
+
+void Network::build_ends(const Placement& placement, int rank, at::TensorOptions options) {
+  const BackboneConfig& b = shape_.backbone;
+  const Parameter::Initial normal{.spread = b.initializer_range};
+  // The reference's: mean and deviation of the embeddings of GPT-2 medium.
+  const Parameter::Initial like_embeddings{.mean = 0.0015, .spread = 0.1158};
+  const auto add = [&](const char* name, Parameter::Part part, const char* module, const Holders& holders, int64_t rows,
+                       Parameter::Initial initial) {
+    at::Tensor table = at::empty({1, rows, b.hidden_size}, options);
     register_parameter(module, table, /*requires_grad=*/false);
-    storage_.push_back({part, Parameter::Initial::normal, holders, table, {}, {{name, 0, 0, backbone_.vocabulary}}});
+    storage_.push_back({part, initial, holders, table, {}, {{name, 0, 0, rows}}});
     return table;
   };
   using enum Parameter::Part;
-  if (holds(placement.embedding, rank) || backbone_.tied)
-    embedding_ = end("embeddings.tokens.weight", embeddings, "embedding", placement.embedding);
-  if (!backbone_.tied) {
+  const bool embeds = holds(placement.embedding, rank);
+  if (embeds || shape_.tied())
+    embedding_ = add("embeddings.tokens.weight", embeddings, "embedding", placement.embedding, b.vocabulary, normal);
+  if (!shape_.tied()) {
     head_ = storage_.size();
-    end("head.weight", Parameter::Part::head, "head", placement.head);
+    add("head.weight", Parameter::Part::head, "head", placement.head, shape_.outputs(), normal);
   }
-  for (const auto& [group, holders] : placement.groups) {
-    if (!holds(holders, rank)) continue;
-    vertices_[group] =
-        register_module(module_name("vertices_" + group), std::make_shared<Transformer>(backbone_, dtype_));
-    vertices_[group]->list({{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders}, storage_);
-  }
-  build_edges(placement, rank);
+  if (embeds && b.gpt2())
+    positions_ = add("embeddings.positions.weight", embeddings, "positions", placement.embedding, b.positions, normal);
+  if (embeds && shape_.prefix > 0)
+    prefix_ = add("embeddings.prefix", Parameter::Part::prefix, "prefix", placement.embedding, shape_.prefix,
+                  like_embeddings);
 }
 
-void Network::build_edges(const Placement& placement, int rank) {
+void Network::build_edges(const Placement& placement, int rank, at::TensorOptions options) {
   edge_groups_.resize(graph_.levels() + 1);
   for (int level = -1; level < graph_.levels(); ++level) {
-    std::map<Holders, std::vector<int>> by_holders;
+    std::map<std::pair<EdgeKinds, Holders>, std::vector<int>> alike;
     for (size_t e = 0; e < graph_.edges().size(); ++e) {
       const Edge& edge = graph_.edges()[e];
       int source = edge.source == Graph::input ? -1 : graph_.level_of(edge.source);
-      if (source == level && edge.kind == EdgeKind::block && holds(placement.edges[e], rank))
-        by_holders[placement.edges[e]].push_back(static_cast<int>(e));
+      if (source == level && !edge.kinds.empty() && holds(placement.edges[e], rank))
+        alike[{edge.kinds, placement.edges[e]}].push_back(static_cast<int>(e));
     }
-    for (const auto& [holders, edges] : by_holders) {
-      auto module = std::make_shared<EdgeStack>(backbone_, static_cast<int64_t>(edges.size()), dtype_);
+    for (const auto& [key, edges] : alike) {
+      const auto& [kinds, holders] = key;
+      auto module = std::make_shared<EdgeStack>(shape_.backbone, kinds, static_cast<int64_t>(edges.size()), options);
       ParameterScope scope{{}, Parameter::Part::edges, holders};
       for (int e : edges) scope.prefixes.push_back(graph_.edges()[e].name + ".");
       register_module(module_name(scope.prefixes.front()), module);
@@ -67,8 +91,12 @@ void Network::build_edges(const Placement& placement, int rank) {
   }
 }
 
-at::Tensor Network::embed(const at::Tensor& tokens) const {
-  return at::embedding(embedding_[0], tokens);
+at::Tensor Network::embed(const at::Tensor& tokens, const std::vector<int64_t>& start) const {
+  at::Tensor x = at::embedding(embedding_[0], tokens);
+  if (!positions_.defined()) return x;
+  at::Tensor position = at::arange(tokens.size(1), at::kLong);
+  if (!start.empty()) position = position + at::tensor(start, at::kLong).unsqueeze(1);
+  return x + at::embedding(positions_[0], position);
 }
 
 Parameter& Network::head() {
@@ -77,21 +105,28 @@ Parameter& Network::head() {
 
 int64_t ParameterCount::trainable(const Trains& trains) const {
   return (trains.vertices ? vertices : 0) + (trains.edges ? edges : 0) + (trains.embeddings ? embeddings : 0) +
-         (trains.head ? head : 0);
+         (trains.head ? head : 0) + (trains.prefix ? prefix : 0);
 }
 
-ParameterCount count_parameters(const BackboneConfig& b, const Graph& graph) {
-  int64_t d = b.hidden_size;
-  int64_t block =
-      2 * d + b.qkv_width() * (d + (b.qkv_bias ? 1 : 0)) + b.heads * b.head_width * d + 3 * b.intermediate_size * d;
-  std::set<std::string> groups;
-  for (const Vertex& vertex : graph.vertices()) groups.insert(vertex.group);
+ParameterCount count_parameters(const NetworkShape& shape, const Graph& graph) {
+  const Network network(shape, graph, whole_placement(graph), 0, at::TensorOptions(at::kBFloat16).device(at::kMeta));
   ParameterCount count;
-  count.vertex = b.blocks * block + d;
-  count.vertices = static_cast<int64_t>(groups.size()) * count.vertex;
-  for (const Edge& edge : graph.edges()) count.edges += edge.kind == EdgeKind::block ? block + d * d + d : 0;
-  count.embeddings = b.vocabulary * d;
-  count.head = b.tied ? 0 : b.vocabulary * d;
+  const std::map<Parameter::Part, int64_t*> parts = {{Parameter::Part::edges, &count.edges},
+                                                     {Parameter::Part::vertices, &count.vertices},
+                                                     {Parameter::Part::embeddings, &count.embeddings},
+                                                     {Parameter::Part::head, &count.head},
+                                                     {Parameter::Part::prefix, &count.prefix}};
+  for (const Parameter& parameter : network.parameter_storage()) *parts.at(parameter.part) += parameter.value.numel();
+  const auto numel = [](const torch::nn::Module& module) {
+    int64_t sum = 0;
+    for (const at::Tensor& value : module.parameters()) sum += value.numel();
+    return sum;
+  };
+  count.vertex = numel(Transformer(shape.backbone, at::TensorOptions(at::kBFloat16).device(at::kMeta)));
+  for (int level = -1; level < graph.levels(); ++level)
+    for (const Network::EdgeGroup& group : network.edge_groups(level))
+      count.edge[to_string(graph.edges()[group.edges.front()].kinds)] =
+          numel(*group.module) / static_cast<int64_t>(group.edges.size());
   return count;
 }
 

@@ -9,8 +9,6 @@
 namespace lmnet {
 namespace {
 
-constexpr double kStandardDeviation = 0.02;
-
 /// splitmix64: a bijection of 64-bit words good enough to turn counters into independent draws.
 uint64_t mix(uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;
@@ -32,6 +30,26 @@ double uniform(uint64_t key, uint64_t counter) {
 
 }  // namespace
 
+ParameterScope ParameterScope::inside(const std::string& name) const {
+  ParameterScope scope = *this;
+  for (std::string& prefix : scope.prefixes) prefix += name;
+  return scope;
+}
+
+void ParameterScope::add(const at::Tensor& value, const std::vector<Slot>& slots, Parameter::Initial initial,
+                         std::vector<Parameter>& parameters) const {
+  if (!value.defined()) return;
+  Parameter parameter{part, initial, holders, value, {}, {}};
+  for (size_t e = 0; e < prefixes.size(); ++e) {
+    int64_t offset = 0;
+    for (const Slot& slot : slots) {
+      parameter.views.push_back({prefixes[e] + slot.name, static_cast<int64_t>(e), offset, slot.length});
+      offset += slot.length;
+    }
+  }
+  parameters.push_back(std::move(parameter));
+}
+
 at::Tensor slice(const at::Tensor& whole, const View& view) {
   return whole.select(0, view.item).narrow(0, view.offset, view.length);
 }
@@ -46,6 +64,8 @@ std::string_view to_string(Parameter::Part part) {
       return "embeddings";
     case Parameter::Part::head:
       return "head";
+    case Parameter::Part::prefix:
+      return "prefix";
   }
   return "";
 }
@@ -60,24 +80,27 @@ bool trains(const Trains& stage, Parameter::Part part) {
       return stage.embeddings;
     case Parameter::Part::head:
       return stage.head;
+    case Parameter::Part::prefix:
+      return stage.prefix;
   }
   return false;
 }
 
 at::Tensor initial_value(const Parameter& parameter, const View& view, uint64_t seed) {
-  at::Tensor value = at::zeros(slice(parameter.value, view).sizes(), at::kFloat);
-  if (parameter.initial == Parameter::Initial::ones) value.fill_(1);
-  if (parameter.initial == Parameter::Initial::normal) {
-    uint64_t key = key_of(seed, view.name);
-    float* out = value.data_ptr<float>();
-    at::parallel_for(0, value.numel(), 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        double radius = std::sqrt(-2 * std::log(uniform(key, 2 * i)));
-        out[i] =
-            static_cast<float>(kStandardDeviation * radius * std::cos(2 * std::numbers::pi * uniform(key, 2 * i + 1)));
-      }
-    });
-  }
+  using Kind = Parameter::Initial::Kind;
+  const auto [kind, mean, spread] = parameter.initial;
+  at::Tensor value = at::full(slice(parameter.value, view).sizes(), mean, at::kFloat);
+  if (kind == Kind::constant) return value;
+  uint64_t key = key_of(seed, view.name);
+  float* out = value.data_ptr<float>();
+  at::parallel_for(0, value.numel(), 16384, [&, kind = kind, mean = mean, spread = spread](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      double first = uniform(key, 2 * i), second = uniform(key, 2 * i + 1);
+      double draw = kind == Kind::uniform ? 2 * first - 1
+                                          : std::sqrt(-2 * std::log(first)) * std::cos(2 * std::numbers::pi * second);
+      out[i] = static_cast<float>(mean + spread * draw);
+    }
+  });
   return value;
 }
 

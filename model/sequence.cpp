@@ -8,7 +8,10 @@ Sequence Sequence::narrow(RowRange range) const {
   auto cut = [&](const at::Tensor& whole) {
     return whole.defined() ? whole.narrow(0, range.begin, range.size()) : at::Tensor();
   };
-  return {cut(tokens), cut(targets), cut(learn)};
+  Sequence part{cut(tokens), cut(targets), cut(learn)};
+  if (!start.empty()) part.start.assign(start.begin() + range.begin, start.begin() + range.end);
+  if (!lengths.empty()) part.lengths.assign(lengths.begin() + range.begin, lengths.begin() + range.end);
+  return part;
 }
 
 }  // namespace lmnet

@@ -1,16 +1,24 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "model/graph/layout.h"
 
 namespace lmnet {
 
 /// A batch of B token sequences on its way through the network, so that packing, padding and caches never change a
-/// signature. Positions count from 0 in every row, and attention is causal over the whole row.
+/// signature. Attention is causal over the whole row; positions count from `start`.
 struct Sequence {
   at::Tensor tokens;   // [B, T] int64
   at::Tensor targets;  // [B, T] int64: the token that each position should predict; undefined without a loss
   at::Tensor learn;    // [B, T] bool: which targets count
+  /// [B]: the position of each row's first token; empty = 0. Positions before it are in the cache of a generation.
+  std::vector<int64_t> start = {};
+  /// [B]: how many tokens of each row are real; empty = all. What follows them is padding, which no token sees, not
+  /// even itself: it matters only to who reads the padding's own vectors (reference 3.4). Not beside a cache, and all
+  /// rows of all vertices on one rank.
+  std::vector<int64_t> lengths = {};
 
   int64_t rows() const { return tokens.size(0); }
   int64_t length() const { return tokens.size(1); }

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "model/loss.h"
-
 namespace lmnet {
 
 Walk::Walk(Network& network, const Layout& layout, Exchange& exchange, std::vector<bool> gradient_gaps)
@@ -20,32 +18,86 @@ at::Tensor Walk::hidden(const Sequence& sequence) {
   return forward(sequence, /*keep_graph=*/false);
 }
 
-double Walk::loss(const Sequence& sequence) {
+at::Tensor Walk::hidden(const Sequence& sequence, Cache& cache) {
+  TORCH_CHECK(sequence.rows() == cache.rows() && layout_.items(graph_.levels()) == sequence.rows(),
+              "a cache belongs to all rows of one process");
+  return forward(sequence, /*keep_graph=*/false, &cache);
+}
+
+double Walk::loss(const Sequence& sequence, const LossRule& rule) {
   at::Tensor h = forward(sequence, /*keep_graph=*/false);
   if (h.size(0) == 0) return 0;
   Sequence here = sequence.narrow(layout_.levels.back().front().rows);
-  return head_loss(h.flatten(0, 1), network_.head().value[0], here.targets.flatten(), here.learn.flatten(), 1, false)
+  return head_loss(h.flatten(0, 1), network_.head().value[0], here.targets.flatten(), here.learn.flatten(), 1, false,
+                   {}, rule.label_smoothing)
       .sum;
 }
 
-double Walk::loss_and_gradients(const Sequence& sequence, double scale) {
+double Walk::loss_and_gradients(const Sequence& sequence, double scale, const LossRule& rule) {
   at::Tensor h = forward(sequence, /*keep_graph=*/true);
   HeadLoss result;
   if (h.size(0) > 0) {
     Sequence here = sequence.narrow(layout_.levels.back().front().rows);
     const Parameter& head = network_.head();
     result = head_loss(h.flatten(0, 1), head.value[0], here.targets.flatten(), here.learn.flatten(), scale, true,
-                       head.gradient.defined() ? head.gradient[0] : at::Tensor());
+                       head.gradient.defined() ? head.gradient[0] : at::Tensor(), rule.label_smoothing);
     result.hidden_gradient = result.hidden_gradient.view(h.sizes());
+    if (before_ > 0) result.hidden_gradient = at::constant_pad_nd(result.hidden_gradient, {0, 0, before_, 0});
   }
   backward(result.hidden_gradient);
   return result.sum;
 }
 
-at::Tensor Walk::forward(const Sequence& sequence, bool keep_graph) {
+/// Where the tokens of this forward stand. A prefix comes before the first position, and shifts all slots behind it;
+/// the learned positions of the tokens themselves are not shifted (reference 2.1, 2.8).
+void Walk::set_time(const Sequence& sequence, Cache* cache) {
+  cache_ = cache;
+  const int64_t prefix = network_.shape().prefix;
+  const bool begins = std::all_of(sequence.start.begin(), sequence.start.end(), [](int64_t s) { return s == 0; });
+  before_ = begins ? prefix : 0;
+  length_ = before_ + sequence.length();
+  start_.clear();
+  if (cache != nullptr) {
+    start_.assign(sequence.rows(), 0);
+    if (!begins)
+      for (size_t row = 0; row < start_.size(); ++row) start_[row] = prefix + sequence.start[row];
+  }
+  lengths_.clear();
+  for (const int64_t length : sequence.lengths) lengths_.push_back(before_ + length);
+  for (const std::vector<Share>& shares : layout_.levels)
+    for (const Share& share : shares)
+      TORCH_CHECK(lengths_.empty() || share.rows.size() == sequence.rows(), "padding needs all rows on one rank");
+  vertex_steps_.clear();
+  for (const Vertex& vertex : graph_.vertices())
+    if (!vertex_steps_.contains(vertex.group))
+      vertex_steps_[vertex.group] = steps_of(network_.shape().of(vertex.group));
+  edge_steps_ = steps_of(network_.backbone());
+}
+
+Steps Walk::steps_of(const BackboneConfig& backbone) const {
+  Steps steps{{}, start_, cache_ == nullptr ? 0 : network_.shape().prefix + cache_->capacity(), lengths_};
+  if (backbone.gpt2()) return steps;
+  at::Tensor positions = at::arange(length_, at::kLong);
+  if (!start_.empty()) {
+    const bool equal = std::adjacent_find(start_.begin(), start_.end(), std::not_equal_to<>()) == start_.end();
+    positions = equal ? positions + start_.front() : positions + at::tensor(start_, at::kLong).unsqueeze(1);
+  }
+  steps.rotary = Rotary::tables(backbone, positions, network_.dtype());
+  return steps;
+}
+
+/// Prefix and tokens of these rows: [R, before_ + T, D].
+at::Tensor Walk::embed(const Sequence& sequence, RowRange rows) const {
+  const Sequence part = sequence.narrow(rows);
+  at::Tensor x = network_.embed(part.tokens, part.start);
+  if (before_ == 0) return x;
+  return at::cat({network_.prefix().unsqueeze(0).expand({x.size(0), -1, -1}), x}, 1);
+}
+
+at::Tensor Walk::forward(const Sequence& sequence, bool keep_graph, Cache* cache) {
   tape_.assign(graph_.levels() + 1, {});
   input_gradient_.assign(graph_.levels() + 1, {});
-  rotary_ = Rotary::tables(network_.backbone(), sequence.length(), network_.dtype());
+  set_time(sequence, cache);
   for (int level = 0; level < graph_.levels(); ++level) {
     Segment& segment = tape_[level];
     {
@@ -56,13 +108,13 @@ at::Tensor Walk::forward(const Sequence& sequence, bool keep_graph) {
     at::NoGradGuard no_grad;
     std::vector<Message> arrived = exchange_.forward(level, collect_messages(segment));
     for (const Message& message : arrived) segment.arrived.push_back(message.share);
-    deliver(arrived, sequence.length());
+    deliver(arrived);
     if (!keep_graph || !gradient_gaps_[level]) segment.calls.clear();
   }
   at::NoGradGuard no_grad;
   if (layout_.items(graph_.levels()) == 0)
     return at::empty({0, sequence.length(), network_.backbone().hidden_size}, network_.dtype());
-  return level_input(graph_.levels(), sequence).detach();
+  return level_input(graph_.levels(), sequence).detach().narrow(1, before_, sequence.length());
 }
 
 void Walk::run_level(int level, const Sequence& sequence) {
@@ -86,8 +138,7 @@ at::Tensor Walk::level_input(int level, const Sequence& sequence) {
   at::Tensor x = tape_[level].input;
   auto embedded = [&](int edge) {
     for (const Share& share : shares)
-      if (graph_.edges()[edge].destination == share.vertex)
-        return network_.embed(sequence.tokens.narrow(0, share.rows.begin, share.rows.size()));
+      if (graph_.edges()[edge].destination == share.vertex) return embed(sequence, share.rows);
     return at::Tensor();
   };
   std::vector<EdgeCall> calls = run_edges(embedded, -1);
@@ -99,8 +150,7 @@ at::Tensor Walk::level_input(int level, const Sequence& sequence) {
           if (graph_.edges()[call.edges[i]].destination == shares[s].vertex) parts[s] = call.output[i];
     for (size_t s = 0; s < shares.size(); ++s)
       if (!parts[s].defined())
-        parts[s] =
-            at::zeros({shares[s].rows.size(), sequence.length(), network_.backbone().hidden_size}, network_.dtype());
+        parts[s] = at::zeros({shares[s].rows.size(), length_, network_.backbone().hidden_size}, network_.dtype());
     at::Tensor from_input = parts.size() == 1 ? parts[0] : at::cat(parts);
     x = x.defined() ? x + from_input : from_input;
   }
@@ -132,12 +182,14 @@ std::vector<at::Tensor> Walk::run_vertices(int level, const at::Tensor& input) {
   bool one_group =
       std::all_of(shares.begin(), shares.end(), [&](const Share& share) { return group(share) == group(shares[0]); });
   if (one_group) {
-    at::Tensor output = network_.vertices(group(shares[0])).forward(input, rotary_);
+    at::Tensor output = network_.vertices(group(shares[0]))
+                            .forward(input, vertex_steps_.at(group(shares[0])), cached_vertex(shares[0].vertex));
     return shares.size() == 1 ? std::vector{output} : output.split_with_sizes(sizes);
   }
   std::vector<at::Tensor> parts = input.split_with_sizes(sizes);
   for (size_t s = 0; s < shares.size(); ++s)
-    parts[s] = network_.vertices(group(shares[s])).forward(parts[s].contiguous(), rotary_);
+    parts[s] = network_.vertices(group(shares[s]))
+                   .forward(parts[s].contiguous(), vertex_steps_.at(group(shares[s])), cached_vertex(shares[s].vertex));
   return parts;
 }
 
@@ -163,13 +215,14 @@ std::vector<Walk::EdgeCall> Walk::run_edges(const std::function<at::Tensor(int e
     for (auto& [rows, batch] : by_rows) {
       at::Tensor x = batch.inputs.size() == 1 ? batch.inputs[0].unsqueeze(0) : at::stack(batch.inputs);
       if (batch.items.size() == group.edges.size()) batch.items.clear();
-      calls.push_back({batch.edges, group.module->forward(x.contiguous(), rotary_, batch.items)});
+      calls.push_back({batch.edges, group.module->forward(x.contiguous(), edge_steps_, batch.items,
+                                                          cached_edge(batch.edges.front()))});
     }
   }
   for (size_t e = 0; e < graph_.edges().size(); ++e) {
     const Edge& edge = graph_.edges()[e];
     int level = edge.source == Graph::input ? -1 : graph_.level_of(edge.source);
-    if (edge.kind != EdgeKind::identity || level != source_level) continue;
+    if (!edge.kinds.empty() || level != source_level) continue;
     at::Tensor x = input(static_cast<int>(e));
     if (x.defined()) calls.push_back({{static_cast<int>(e)}, x.unsqueeze(0)});
   }
@@ -207,12 +260,13 @@ std::vector<Message> Walk::collect_messages(Segment& segment) const {
   return messages;
 }
 
-void Walk::deliver(const std::vector<Message>& messages, int64_t length) {
+void Walk::deliver(const std::vector<Message>& messages) {
   for (const Message& message : messages) {
     int level = graph_.level_of(message.share.vertex);
     at::Tensor& input = tape_[level].input;
     if (!input.defined())
-      input = at::zeros({layout_.items(level), length, network_.backbone().hidden_size}, network_.accumulation_dtype());
+      input =
+          at::zeros({layout_.items(level), length_, network_.backbone().hidden_size}, network_.accumulation_dtype());
     rows_of(input, message.share).add_(message.value);
   }
 }

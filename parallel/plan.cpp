@@ -45,8 +45,9 @@ Plan::Plan(const Graph& graph, int vertex_parallel, int data_parallel, const Tra
   placement_.head = holders_of(graph.head());
   if (tied) placement_.head = placement_.embedding = unite(placement_.head, placement_.embedding);
   gradient_gaps_ = gradient_gaps(graph, trains);
-  hash_ = fnv1a(fmt::format("{}vp {} dp {} trains {}{}{}{} tied {}", graph.describe(), vertex_parallel, data_parallel,
-                            trains.edges, trains.vertices, trains.embeddings, trains.head, tied));
+  hash_ = fnv1a(fmt::format("{}vp {} dp {} trains {}{}{}{}{} tied {}", graph.describe(), vertex_parallel, data_parallel,
+                            trains.edges, trains.vertices, trains.embeddings, trains.head,
+                            trains.prefix ? " prefix" : "", tied));
 }
 
 Holders Plan::holders_of(int vertex) const {

@@ -1,18 +1,18 @@
 #include "trainer/bench.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
+#include "trainer/decoding_bench.h"
 #include "trainer/describe.h"
 #include "trainer/engine.h"
+#include "trainer/measuring.h"
 #include "trainer/model_spec.h"
 #include "trainer/run_check.h"
 #include "trainer/together.h"
@@ -20,30 +20,14 @@
 namespace lmnet {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
-
-at::Generator generator(uint64_t seed) {
-  return at::make_generator<at::CPUGeneratorImpl>(seed);
-}
+constexpr const char* kKinds = "train, forward, generate";
 
 void check(const Config& config, const BenchOptions& options, int ranks) {
   const auto fail = [&](const std::string& what) { throw ConfigError(fmt::format("{}: {}", config.where, what)); };
-  if (options.what == "generate" || options.what == "exchange" || options.what == "load")
-    throw ConfigError(fmt::format("--what {} is planned, not built yet; there are: train, forward", options.what));
+  if (options.what == "exchange" || options.what == "load")
+    throw ConfigError(fmt::format("--what {} is planned, not built yet; there are: {}", options.what, kKinds));
   if (options.what != "train" && options.what != "forward")
-    throw ConfigError(fmt::format("--what {} is unknown; there are: train, forward", options.what));
+    throw ConfigError(fmt::format("--what {} is unknown; there are: {}", options.what, kKinds));
   if (options.steps < 1 || options.warmup < 0) throw ConfigError("--steps takes 1 or more, --warmup 0 or more");
   if (config.data.sequence_length < 1) fail("a measurement needs data.sequence_length");
   if (config.train.global_batch < 1) fail("a measurement needs train.global_batch");
@@ -55,31 +39,36 @@ void check(const Config& config, const BenchOptions& options, int ranks) {
 /// Random tokens to learn, the same on all ranks of a replica.
 class RandomBatches {
  public:
-  RandomBatches(const Config& config, int64_t vocabulary, const Mesh& mesh)
-      : generator_(generator(config.run.seed + static_cast<uint64_t>(mesh.dp_rank))),
+  RandomBatches(const Config& config, const NetworkShape& shape, const Mesh& mesh)
+      : generator_(random_generator(config.run.seed + static_cast<uint64_t>(mesh.dp_rank))),
         rows_(config.train.global_batch / mesh.dp_size),
         length_(config.data.sequence_length),
-        vocabulary_(vocabulary) {}
+        vocabulary_(shape.backbone.vocabulary),
+        classes_(shape.classes) {}
 
   int64_t rows() const { return rows_; }
   Sequence next() {
     const at::Tensor tokens = at::randint(0, vocabulary_, {rows_, length_ + 1}, generator_, at::kLong);
-    return {tokens.narrow(1, 0, length_).contiguous(), tokens.narrow(1, 1, length_).contiguous(),
-            at::ones({rows_, length_}, at::kBool)};
+    Sequence batch{tokens.narrow(1, 0, length_).contiguous(), tokens.narrow(1, 1, length_).contiguous(),
+                   at::ones({rows_, length_}, at::kBool)};
+    if (classes_ == 0) return batch;
+    batch.targets.remainder_(classes_);  // a class at the last position of each row
+    batch.learn.narrow(1, 0, length_ - 1).zero_();
+    return batch;
   }
 
  private:
   at::Generator generator_;
-  int64_t rows_, length_, vocabulary_;
+  int64_t rows_, length_, vocabulary_, classes_;
 };
 
 /// FLOP/s that at::linear reaches on this rank on the products of a block, each at its best, weighted by FLOP.
 double linear_rate(const ModelSpec& spec, int64_t positions) {
   constexpr int kRepetitions = 5;
-  const BackboneConfig& b = spec.backbone;
+  const BackboneConfig& b = spec.shape.backbone;
   const int64_t d = b.hidden_size, heads = b.heads * b.head_width, f = b.intermediate_size;
   at::NoGradGuard no_grad;
-  at::Generator random = generator(1);
+  at::Generator random = random_generator(1);
   const auto options = at::TensorOptions(spec.dtype);
   double flops = 0, seconds = 0;
   for (const auto& [in, out] : {std::pair{d, b.qkv_width()}, {heads, d}, {d, 2 * f}, {f, d}}) {
@@ -107,6 +96,7 @@ Step make_step(Engine& engine, const Config& config, const BenchOptions& options
     update.lr = learning_rates(config.train.stages.front());
     update.clip = config.train.clip;
     update.micro_batch = micro_batch;
+    update.loss = {config.train.loss.label_smoothing, config.train.loss.epsilon};
     return [&engine, update](const Sequence& batch) { return engine.update(batch, update).exchange_seconds; };
   }
   return [&engine, micro_batch](const Sequence& batch) {
@@ -116,14 +106,10 @@ Step make_step(Engine& engine, const Config& config, const BenchOptions& options
   };
 }
 
-const char* precision_name(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 ? "bf16" : dtype == at::kFloat ? "fp32" : "fp64";
-}
-
 /// The config's part of a measurement.
 Measurement describe(const Config& config, const BenchOptions& options, const ModelSpec& spec, const Trains& trains,
                      int ranks) {
-  const ParameterCount count = count_parameters(spec.backbone, spec.graph);
+  const ParameterCount count = count_parameters(spec.shape, spec.graph);
   Measurement result;
   result.what = options.what;
   result.topology = spec.graph.topology();
@@ -149,10 +135,10 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
   const Trains trains = options.what == "train" ? parse_trains(config.train.stages.front()) : Trains{};
   Measurement result = describe(config, options, spec, trains, world.size());
   Mesh mesh(world, config.parallel.vertex);
-  Engine engine(spec.backbone, spec.graph, spec.dtype, config.train.optimizer, mesh);
+  Engine engine(spec.shape, spec.graph, spec.dtype, config.train.optimizer, mesh);
   engine.initialize(config.run.seed);
   if (options.what == "train") engine.begin_stage(trains);
-  RandomBatches batches(config, spec.backbone.vocabulary, mesh);
+  RandomBatches batches(config, spec.shape, mesh);
   const int64_t micro_batch = config.train.micro_batch > 0 ? config.train.micro_batch : batches.rows();
   const int64_t positions = micro_batch * result.sequence_length;
   const Step step = make_step(engine, config, options, micro_batch);
@@ -207,6 +193,11 @@ std::string Measurement::text() const {
 }
 
 int bench(Communicator& world, const Config& config, const BenchOptions& options) {
+  if (options.what == "generate") {
+    const DecodingMeasurement result = measure_decoding(world, config, options.steps, options.warmup);
+    fmt::print("{}", options.json ? result.json() + "\n" : result.text());
+    return 0;
+  }
   const Measurement result = measure(world, config, options);
   if (world.rank() == 0) fmt::print("{}", options.json ? result.json() + "\n" : result.text());
   return 0;

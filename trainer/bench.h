@@ -8,7 +8,7 @@
 namespace lmnet {
 
 struct BenchOptions {
-  std::string what = "train";  // train | forward
+  std::string what = "train";  // train | forward | generate
   int64_t steps = 5, warmup = 1;
   bool json = false;
 };

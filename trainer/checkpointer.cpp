@@ -21,17 +21,6 @@ Progress progress(const Json& json) {
   return {json.at("updates"), json.at("tokens")};
 }
 
-const char* file_kind(Parameter::Part part) {
-  switch (part) {
-    case Parameter::Part::edges:
-      return "edges";
-    case Parameter::Part::vertices:
-      return "vertices";
-    default:
-      return "embeddings";
-  }
-}
-
 void add_tensors(CheckpointWriter& writer, Engine& engine) {
   if (engine.mesh().dp_rank != 0) return;
   for (const std::string& name : engine.optimizer().names()) {
@@ -47,15 +36,27 @@ void add_tensors(CheckpointWriter& writer, Engine& engine) {
 
 }  // namespace
 
-std::string to_json(const RunState& state, const BackboneConfig& backbone, const Optimizer& optimizer) {
+const char* file_kind(Parameter::Part part) {
+  switch (part) {
+    case Parameter::Part::edges:
+      return "edges";
+    case Parameter::Part::vertices:
+      return "vertices";
+    default:
+      return "embeddings";
+  }
+}
+
+std::string to_json(const RunState& state, const NetworkShape& shape, const std::map<Parameter::Part, int64_t>& steps) {
   Json json{{"run", progress(state.run)},
             {"stage", state.stage},
             {"in_stage", progress(state.in_stage)},
             {"restart", state.restart},
             {"seed", state.seed},
             {"streams", state.streams},
-            {"backbone", Json::parse(backbone.to_json())}};
-  for (const auto& [part, steps] : optimizer.steps()) json["optimizer_steps"][std::string(to_string(part))] = steps;
+            {"backbone", Json::parse(shape.backbone.to_json())}};
+  for (const auto& [group, backbone] : shape.groups) json["group_backbones"][group] = Json::parse(backbone.to_json());
+  for (const auto& [part, count] : steps) json["optimizer_steps"][std::string(to_string(part))] = count;
   for (const StreamState& stream : state.stream_states)
     json["stream_positions"][std::to_string(stream.stream)] = Json::parse(stream.position);
   return json.dump(1);
@@ -84,7 +85,7 @@ RunState parse_state(const CheckpointReader& checkpoint) {
 
 std::filesystem::path save_checkpoint(const std::filesystem::path& dir, Engine& engine, RunState state,
                                       const std::vector<StreamState>& streams, const std::string& config_yaml,
-                                      const std::string& stage_name) {
+                                      const std::string& stage_name, const TextFiles& tokenizer) {
   Communicator& world = *engine.mesh().world;
   Json mine = Json::object();
   for (const StreamState& stream : streams) mine[std::to_string(stream.stream)] = stream.position;
@@ -112,7 +113,8 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& dir, Engine& 
     manifest.data_parallel = engine.mesh().dp_size;
     manifest.topology = engine.network().graph().topology();
     manifest.plan_hash = fmt::format("{:016x}", engine.plan().hash());
-    writer.finish(manifest, config_yaml, to_json(state, engine.network().backbone(), engine.optimizer()));
+    writer.finish(manifest, config_yaml, to_json(state, engine.network().shape(), engine.optimizer().steps()),
+                  tokenizer);
   });
   return dir / folder_name(state.run.updates);
 }

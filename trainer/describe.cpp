@@ -6,10 +6,50 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 
 #include "model/network.h"
 
 namespace lmnet {
+namespace {
+
+/// What one token costs in a module: weights of products, and attention's scores and values.
+struct Work {
+  double weights = 0, attention = 0;
+  double flops(bool trained, bool backward) const {
+    return weights * (2 + (backward ? 2 : 0) + (trained ? 2 : 0)) + attention * (backward ? 3 : 1);
+  }
+};
+
+/// Scores and values of `width` = H·K, causal: half of the square on average.
+double attention_flops(int64_t width, int64_t length) {
+  return static_cast<double>(2 * 2 * width * length) / 2;
+}
+
+Work block_work(const BackboneConfig& b, int64_t length) {
+  const int64_t width = b.heads * b.head_width, mlp = b.gpt2() ? 2 : 3;
+  return {static_cast<double>(b.hidden_size * (b.qkv_width() + width + mlp * b.intermediate_size)),
+          attention_flops(width, length)};
+}
+
+/// One link of an edge (model/edge.h).
+Work link_work(EdgeKind kind, const BackboneConfig& b, int64_t length) {
+  const auto square = static_cast<double>(b.hidden_size * b.hidden_size);
+  switch (kind) {
+    case EdgeKind::block: {
+      const Work block = block_work(b, length);
+      return {block.weights + square, block.attention};
+    }
+    case EdgeKind::attention:
+      return {5 * square, attention_flops(b.hidden_size, length)};
+    case EdgeKind::mlp:
+    case EdgeKind::linear:
+      return {square, 0};
+  }
+  return {};
+}
+
+}  // namespace
 
 std::string short_count(double count) {
   if (count >= 1e9) return fmt::format("{:.3g} G", count / 1e9);
@@ -30,7 +70,7 @@ double peak_memory_gib() {
 }
 
 std::string parameter_table(const ModelSpec& spec, const std::vector<StageConfig>& stages) {
-  ParameterCount count = count_parameters(spec.backbone, spec.graph);
+  ParameterCount count = count_parameters(spec.shape, spec.graph);
   std::string text;
   auto row = [&](const char* part, int64_t parameters) {
     if (parameters == 0) return;
@@ -44,58 +84,52 @@ std::string parameter_table(const ModelSpec& spec, const std::vector<StageConfig
   row("edges", count.edges);
   row("embeddings", count.embeddings);
   row("head", count.head);
+  row("prefix", count.prefix);
   return text + fmt::format("  {:<11}{:>16}\n", "total", count.total());
 }
 
-int64_t weight_bytes(const ModelSpec& spec, const Plan& plan, const Trains& trains) {
-  ParameterCount count = count_parameters(spec.backbone, spec.graph);
+int64_t weight_bytes(const ModelSpec& spec, const Plan& plan, const Trains& stage) {
   int64_t width = at::elementSize(spec.dtype), master = spec.dtype == at::kDouble ? 8 : 4;
   // Gradient, two moments, and in bf16 a master weight beside the rounded copy.
   int64_t training = width + 3 * master + (spec.dtype == at::kBFloat16 ? master : 0);
-  std::vector<int64_t> bytes(plan.vertex_parallel(), 0);
-  auto add = [&](const Holders& holders, int64_t parameters, bool training_now) {
-    for (int rank : holders) bytes[rank] += parameters * (training_now ? training : width);
-  };
-  const Placement& placement = plan.placement();
-  int64_t blocks = 0;
-  for (const Edge& edge : spec.graph.edges()) blocks += edge.kind == EdgeKind::block;
-  for (const auto& [group, holders] : placement.groups) add(holders, count.vertex, trains.vertices);
-  for (size_t e = 0; e < placement.edges.size(); ++e)
-    if (spec.graph.edges()[e].kind == EdgeKind::block) add(placement.edges[e], count.edges / blocks, trains.edges);
-  add(placement.embedding, count.embeddings, trains.embeddings);
-  add(placement.head, count.head, trains.head);
-  return *std::max_element(bytes.begin(), bytes.end());
+  int64_t most = 0;
+  for (int rank = 0; rank < plan.vertex_parallel(); ++rank) {
+    const Network network(spec.shape, spec.graph, plan.placement(), rank,
+                          at::TensorOptions(spec.dtype).device(at::kMeta));
+    int64_t bytes = 0;
+    for (const Parameter& parameter : network.parameter_storage())
+      bytes += parameter.value.numel() * (trains(stage, parameter.part) ? training : width);
+    most = std::max(most, bytes);
+  }
+  return most;
 }
 
 double training_flops_per_token(const ModelSpec& spec, const Trains& trains, int64_t sequence_length) {
-  const BackboneConfig& b = spec.backbone;
   const Graph& graph = spec.graph;
-  auto d = static_cast<double>(b.hidden_size);
-  double block = d * static_cast<double>(b.qkv_width()) + d * static_cast<double>(b.heads * b.head_width) +
-                 3 * d * static_cast<double>(b.intermediate_size);
-  // Causal attention: scores and values, half of the square on average.
-  double attention = 2 * static_cast<double>(b.heads * b.head_width * sequence_length) / 2 * 2;
-  auto flops = [](double weights, bool trained, bool backward) {
-    return weights * (2 + (backward ? 2 : 0) + (trained ? 2 : 0));
-  };
+  const int64_t length = spec.shape.prefix + sequence_length;
   double total = 0;
-  std::vector<bool> before(graph.vertices().size() + 1,
-                           false);  // whether what a vertex (or the head) reads depends on what trains
+  // Whether what a vertex (or the head) reads depends on what trains.
+  std::vector<bool> before(graph.vertices().size() + 1, false);
   auto add_edge = [&](const Edge& edge) {
-    bool source = edge.source == Graph::input ? trains.embeddings : trains.vertices || before[edge.source];
-    bool trained = trains.edges && edge.kind == EdgeKind::block;
-    before[edge.destination] = before[edge.destination] || source || trained;
-    if (edge.kind == EdgeKind::block)
-      total += flops(block + d * d, trained, source || trained) + attention * (source || trained ? 3 : 1);
+    const bool from_input = edge.source == Graph::input;
+    bool behind = from_input ? trains.embeddings || trains.prefix : trains.vertices || before[edge.source];
+    for (EdgeKind kind : edge.kinds) {
+      const Work work = link_work(kind, spec.shape.backbone, length);
+      total += work.flops(trains.edges, behind || trains.edges);
+    }
+    before[edge.destination] = before[edge.destination] || behind || (trains.edges && !edge.kinds.empty());
   };
   for (int vertex = 0; vertex <= graph.head(); ++vertex) {
     for (int e : graph.edges_into(vertex)) add_edge(graph.edges()[e]);
     if (vertex == graph.head()) break;
-    bool backward = trains.vertices || before[vertex];
-    total += static_cast<double>(b.blocks) * (flops(block, trains.vertices, backward) + attention * (backward ? 3 : 1));
+    const BackboneConfig& backbone = spec.shape.of(graph.vertices()[vertex].group);
+    total += static_cast<double>(backbone.blocks) *
+             block_work(backbone, length).flops(trains.vertices, trains.vertices || before[vertex]);
   }
-  return total +
-         flops(d * static_cast<double>(b.vocabulary), b.tied ? trains.embeddings : trains.head, before[graph.head()]);
+  // Vectors of the prefix cost what tokens cost, only they meet no head.
+  total *= static_cast<double>(length) / static_cast<double>(sequence_length);
+  const Work head{static_cast<double>(spec.shape.backbone.hidden_size * spec.shape.outputs()), 0};
+  return total + head.flops(spec.shape.tied() ? trains.embeddings : trains.head, before[graph.head()]);
 }
 
 std::string draw_topology(const Graph& graph) {
@@ -109,12 +143,18 @@ std::string draw_topology(const Graph& graph) {
       for (int e : graph.edges_into(vertex)) {
         const Edge& edge = graph.edges()[e];
         std::string source = edge.source == Graph::input ? "input" : graph.vertices()[edge.source].name;
-        sources.push_back(edge.kind == EdgeKind::block ? source : "=" + source);
+        sources.push_back(edge.kinds.empty() ? "=" + source : source);
       }
       from.push_back(fmt::format("{} ← {}", head ? "head" : graph.vertices()[vertex].name, fmt::join(sources, " ")));
     }
     text += fmt::format("{}\n", fmt::join(from, " · "));
   }
+  std::map<std::string, int> numbers;
+  for (const Edge& edge : graph.edges())
+    if (!edge.kinds.empty()) ++numbers[to_string(edge.kinds)];
+  std::vector<std::string> kinds;
+  for (const auto& [kind, number] : numbers) kinds.push_back(fmt::format("{} {}", number, kind));
+  if (!kinds.empty()) text += fmt::format("  edges     {}\n", fmt::join(kinds, ", "));
   for (const std::string& warning : graph.warnings()) text += "  warning: " + warning + "\n";
   return text;
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "model/graph/errors.h"
+#include "model/kernels/kernels.h"
 #include "trainer/distributed_exchange.h"
 
 namespace lmnet {
@@ -46,11 +47,11 @@ int64_t count_targets(const Sequence& batch) {
 
 }  // namespace
 
-Engine::Engine(const BackboneConfig& backbone, const Graph& graph, at::ScalarType dtype,
-               const OptimizerConfig& optimizer, Mesh& mesh)
+Engine::Engine(const NetworkShape& shape, const Graph& graph, at::ScalarType dtype, const OptimizerConfig& optimizer,
+               Mesh& mesh)
     : mesh_(mesh) {
-  Plan plan(graph, mesh.vp_size, mesh.dp_size, Trains{}, backbone.tied);
-  network_ = std::make_unique<Network>(backbone, graph, plan.placement(), mesh.vp_rank, dtype);
+  Plan plan(graph, mesh.vp_size, mesh.dp_size, Trains{}, shape.tied());
+  network_ = std::make_unique<Network>(shape, graph, plan.placement(), mesh.vp_rank, dtype);
   optimizer_ = std::make_unique<Optimizer>(*network_, optimizer);
   enter_stage(Trains{});
 }
@@ -61,16 +62,16 @@ void Engine::initialize(uint64_t seed) {
 }
 
 void Engine::begin_stage(const Trains& trains) {
-  if (trains.head && network_->backbone().tied)
+  if (trains.head && network_->shape().tied())
     throw ConfigError("the head is tied to the embedding: name embeddings in `trains`, not head");
-  if (count_parameters(network_->backbone(), network_->graph()).trainable(trains) == 0)
+  if (count_parameters(network_->shape(), network_->graph()).trainable(trains) == 0)
     throw ConfigError("nothing that the stage's `trains` names has weights in this network: name another group");
   enter_stage(trains);
 }
 
 void Engine::enter_stage(const Trains& trains) {
   trains_ = trains;
-  plan_ = std::make_unique<Plan>(network_->graph(), mesh_.vp_size, mesh_.dp_size, trains, network_->backbone().tied);
+  plan_ = std::make_unique<Plan>(network_->graph(), mesh_.vp_size, mesh_.dp_size, trains, network_->shape().tied());
   optimizer_->begin_stage(trains);
 }
 
@@ -84,14 +85,15 @@ auto Engine::walk(const Sequence& batch, F&& run) {
     Walk walk(*network_, layout, local, gaps);
     return run(walk);
   }
-  DistributedExchange distributed(*plan_, *mesh_.vertex, batch.rows(), batch.length(), network_->backbone().hidden_size,
+  const int64_t length = network_->shape().prefix + batch.length();
+  DistributedExchange distributed(*plan_, *mesh_.vertex, batch.rows(), length, network_->backbone().hidden_size,
                                   network_->dtype());
   TimedExchange timed(distributed, exchange_seconds_);
   Walk walk(*network_, layout, timed, gaps);
   return run(walk);
 }
 
-UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool stop) {
+UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool stop, const LossRule& rule) {
   exchange_seconds_ = 0;
   optimizer_->zero_gradients();
   // The number of targets of the global batch comes first: every rank then back-propagates its part of Σ loss / n.
@@ -99,11 +101,11 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
   mesh_.world->all_reduce(targets);
   int64_t n = targets.item<int64_t>();
   if (micro_batch == 0) micro_batch = batch.rows();
-  double scale = n > 0 ? 1.0 / static_cast<double>(n) : 0.0;
+  double scale = n > 0 ? 1.0 / (static_cast<double>(n) + rule.epsilon) : 0.0;
   double loss = 0;
   for (int64_t row = 0; row < batch.rows(); row += micro_batch) {
     Sequence micro = batch.narrow({row, std::min(row + micro_batch, batch.rows())});
-    loss += walk(micro, [&](Walk& walk) { return walk.loss_and_gradients(micro, scale); });
+    loss += walk(micro, [&](Walk& walk) { return walk.loss_and_gradients(micro, scale, rule); });
   }
   auto start = Clock::now();
   std::vector<Bucket> buckets = optimizer_->buckets();
@@ -117,7 +119,7 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
 }
 
 UpdateResult Engine::update(const Sequence& batch, const UpdateOptions& options) {
-  UpdateResult result = gradients(batch, options.micro_batch, options.stop);
+  UpdateResult result = gradients(batch, options.micro_batch, options.stop, options.loss);
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
     throw NonFiniteError(
         fmt::format("loss {} and gradient norm {} are not finite; no weight was changed: lower the "
@@ -140,9 +142,13 @@ at::Tensor Engine::hidden(const Sequence& batch) {
   return walk(batch, [&](Walk& walk) { return walk.hidden(batch); });
 }
 
+at::Tensor Engine::hidden(const Sequence& batch, Cache& cache) {
+  return walk(batch, [&](Walk& walk) { return walk.hidden(batch, cache); });
+}
+
 at::Tensor Engine::logits(const at::Tensor& hidden) {
   at::NoGradGuard no_grad;
-  return at::linear(hidden, network_->head().value[0]);
+  return stacked_linear(hidden.unsqueeze(0), network_->head().value, {}, hidden.size(0) <= kFewRows)[0];
 }
 
 }  // namespace lmnet

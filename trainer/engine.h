@@ -24,7 +24,8 @@ struct UpdateOptions {
   std::map<Parameter::Part, double> lr;
   double clip = 0;          // 0 = off
   int64_t micro_batch = 0;  // rows at a time; 0 = all
-  bool stop = false;        // this rank was told to stop; rides on the norm's all-reduce
+  LossRule loss = {};
+  bool stop = false;  // this rank was told to stop; rides on the norm's all-reduce
 };
 
 /// Loss sum and number of targets over all ranks.
@@ -43,7 +44,7 @@ class NonFiniteError : public std::runtime_error {
 /// the walk with the distributed exchange, the reduction of gradients, the optimiser. Knows nothing of files.
 class Engine {
  public:
-  Engine(const BackboneConfig& backbone, const Graph& graph, at::ScalarType dtype, const OptimizerConfig& optimizer,
+  Engine(const NetworkShape& shape, const Graph& graph, at::ScalarType dtype, const OptimizerConfig& optimizer,
          Mesh& mesh);
 
   /// Draws every parameter from the seed by its name.
@@ -56,14 +57,17 @@ class Engine {
   UpdateResult update(const Sequence& batch, const UpdateOptions& options);
 
   /// Gradients as update() would use them, before clipping, left in the optimiser's buffers. For tests.
-  UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false);
+  UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false, const LossRule& rule = {});
 
   /// Loss over all ranks, each replica giving its own rows (possibly none).
   LossSum loss(const Sequence& batch);
 
   /// What the head reads, [R, T, D], at this rank's rows of the head. Without a vertex-parallel group: all rows.
   at::Tensor hidden(const Sequence& batch);
-  /// Logits of vectors that the head reads: [M, D] → [M, V].
+  /// The same in a generation: the tokens that follow those in `cache`, which is filled further (Walk::hidden). Without
+  /// a vertex-parallel group only.
+  at::Tensor hidden(const Sequence& batch, Cache& cache);
+  /// Logits of vectors that the head reads: [M, D] → [M, V]. Up to kFewRows of them do not depend on their number.
   at::Tensor logits(const at::Tensor& hidden);
 
   Network& network() { return *network_; }

@@ -13,7 +13,7 @@
 #include "data/packer.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
-#include "trainer/generate.h"
+#include "trainer/generator.h"
 #include "trainer/model_spec.h"
 #include "trainer/together.h"
 

@@ -1,45 +1,23 @@
 #include "trainer/generate.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <algorithm>
-#include <fstream>
+#include <chrono>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "data/errors.h"
-#include "trainer/checkpoint/errors.h"
-#include "trainer/model_spec.h"
+#include "data/utf8.h"
+#include "model/graph/errors.h"
+#include "trainer/signals.h"
 #include "trainer/together.h"
 
 namespace lmnet {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Prompt parse_prompt(const std::string& line) {
-  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) throw DataError("no JSON object; give {\"prompt\": …} or {\"ids\": […]}");
-  if (json.contains("messages")) throw DataError("\"messages\" is planned, not built yet; give \"prompt\" or \"ids\"");
-  if (json.contains("prompt") == json.contains("ids"))
-    throw DataError("a prompt has either \"prompt\" or \"ids\", this line has neither or both");
-  if (json.contains("prompt")) {
-    if (!json["prompt"].is_string()) throw DataError("\"prompt\" must be a text");
-    return {json["prompt"].get<std::string>(), {}};
-  }
-  const Json& ids = json["ids"];
-  const auto is_id = [](const Json& id) { return id.is_number_integer() && id >= 0 && id <= INT32_MAX; };
-  if (!ids.is_array() || ids.empty() || !std::ranges::all_of(ids, is_id))
-    throw DataError("\"ids\" must be a list of token ids");
-  return {"", ids.get<std::vector<int32_t>>()};
-}
-
-/// Where the first of the stop texts begins; npos without any.
-size_t find_stop(const std::string& text, const std::vector<std::string>& stops) {
-  size_t first = std::string::npos;
-  for (const std::string& stop : stops) first = std::min(first, text.find(stop));
-  return first;
-}
+using Clock = std::chrono::steady_clock;
 
 Json to_json(const Completion& completion) {
   return {{"prompt", completion.prompt},
@@ -52,90 +30,75 @@ std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+/// How much was generated, and how fast.
+struct Speed {
+  int64_t tokens = 0, beyond = 0;  // beyond: texts longer than the network's positions
+  double seconds = 0;              // without the reading of the network
+
+  void tell(int64_t positions) const {
+    fmt::print(stderr, "{} tokens · {:.2f} s · {:.1f} tok/s\n", tokens, seconds,
+               static_cast<double>(tokens) / std::max(seconds, 1e-9));
+    if (beyond > 0)
+      fmt::print(stderr, "warning: {} of the texts are longer than the {} positions that this network was made for\n",
+                 beyond, positions);
+  }
+};
+
+class Session {
+ public:
+  explicit Session(const std::filesystem::path& checkpoint) : network_(checkpoint), generator_(network_) {}
+
+  std::vector<Completion> generate(const std::vector<Prompt>& prompts, const Sampling& sampling,
+                                   const Generator::Listener& listener = {}) {
+    const auto start = Clock::now();
+    std::vector<Completion> completions = generator_.generate(prompts, sampling, listener);
+    speed_ = {0, 0, std::chrono::duration<double>(Clock::now() - start).count()};
+    for (const Completion& completion : completions) {
+      const auto tokens = static_cast<int64_t>(completion.ids.size());
+      speed_.tokens += tokens;
+      speed_.beyond += positions() > 0 && completion.prompt_tokens + tokens > positions();
+    }
+    return completions;
+  }
+
+  const Speed& speed() const { return speed_; }
+  int64_t positions() { return network_.engine().network().backbone().positions; }
+
+ private:
+  SavedNetwork network_;
+  Generator generator_;
+  Speed speed_;
+};
+
+/// Shows a text while it grows: a terminal gets valid UTF-8, a file the bytes as they are.
+bool show(std::string_view piece) {
+  std::string text(piece);
+  if (isatty(STDOUT_FILENO)) {
+    text.clear();
+    append_replaced(piece, text);
+  }
+  fmt::print("{}", text);
+  std::fflush(stdout);
+  return true;
+}
+
 }  // namespace
-
-std::vector<Prompt> read_prompts(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  if (!in || std::filesystem::is_directory(file))
-    throw DataError(fmt::format("{}: cannot read this file of prompts", file.string()));
-  std::vector<Prompt> prompts;
-  int64_t number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    try {
-      prompts.push_back(parse_prompt(line));
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("{}:{}: {}", file.string(), number, error.what()));
-    }
-  }
-  if (prompts.empty()) throw DataError(fmt::format("{}: there is no prompt in it", file.string()));
-  return prompts;
-}
-
-std::vector<int32_t> Generator::encode(const Prompt& prompt) const {
-  std::vector<int32_t> ids = prompt.ids;
-  if (ids.empty()) network_.tokenizer().encode(prompt.text, ids);
-  if (ids.empty()) ids = {network_.tokenizer().end_of_text()};  // what stands before every text in training
-  const int64_t vocabulary = network_.engine().network().backbone().vocabulary;
-  for (const int32_t id : ids)
-    if (id < 0 || id >= vocabulary)
-      throw DataError(fmt::format("id {} is outside the vocabulary of {}", id, vocabulary));
-  return ids;
-}
-
-std::vector<double> Generator::next_logits(const std::vector<int32_t>& ids) {
-  Engine& engine = network_.engine();
-  const at::Tensor tokens = at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong).unsqueeze(0);
-  const at::Tensor last = engine.hidden({tokens, {}, {}}).select(1, tokens.size(1) - 1);
-  const at::Tensor logits = engine.logits(last).to(at::kDouble).contiguous();
-  if (!logits.isfinite().all().item<bool>())
-    throw CheckpointError("the network gives numbers that are not finite; take an earlier checkpoint");
-  const double* begin = logits.const_data_ptr<double>();
-  return {begin, begin + logits.numel()};
-}
-
-Completion Generator::complete(const std::vector<int32_t>& prompt, int sample, const Sampling& sampling) {
-  const Tokenizer& tokenizer = network_.tokenizer();
-  Completion completion;
-  std::vector<int32_t> ids = prompt;
-  for (int64_t step = 0; step < sampling.max_new_tokens && !completion.stopped; ++step) {
-    const double draw = draw_of(sampling.seed, prompt, sample, step);
-    const Choice choice = choose_token(next_logits(ids), ids, sampling, draw);
-    ids.push_back(choice.id);
-    completion.ids.push_back(choice.id);
-    completion.logprob += choice.logprob;
-    completion.text = tokenizer.decode(completion.ids);
-    const size_t stop = find_stop(completion.text, sampling.stop);
-    if (stop != std::string::npos) completion.text.resize(stop);
-    completion.stopped = stop != std::string::npos || choice.id == tokenizer.end_of_text();
-  }
-  return completion;
-}
-
-std::vector<Completion> Generator::generate(const std::vector<Prompt>& prompts, const Sampling& sampling) {
-  std::vector<Completion> completions;
-  for (const Prompt& prompt : prompts) {
-    const std::vector<int32_t> ids = encode(prompt);
-    for (int sample = 0; sample < sampling.samples; ++sample) {
-      completions.push_back(complete(ids, sample, sampling));
-      completions.back().prompt = prompt.ids.empty() ? prompt.text : network_.tokenizer().decode(prompt.ids);
-    }
-  }
-  return completions;
-}
 
 int generate(Communicator& world, const std::filesystem::path& checkpoint, const std::vector<Prompt>& prompts,
              const Sampling& sampling, bool jsonl) {
+  const bool streams =
+      !jsonl && world.size() == 1 && prompts.size() == 1 && sampling.samples == 1 && sampling.beams == 0;
   // Whole completions travel as lines; texts that are not UTF-8 must survive, so only --jsonl prints JSON.
-  Json mine = Json::array();
+  Json mine = {{"lines", Json::array()}};
   together(world, [&] {
     check(sampling);
     std::vector<Prompt> share;
     for (size_t p = world.rank(); p < prompts.size(); p += world.size()) share.push_back(prompts[p]);
-    SavedNetwork network{CheckpointReader(require_checkpoint(checkpoint))};
-    for (const Completion& completion : Generator(network).generate(share, sampling))
-      mine.push_back(jsonl ? dump(to_json(completion)) : completion.text);
+    Session session(checkpoint);
+    for (const Completion& completion : session.generate(share, sampling, streams ? show : Generator::Listener{}))
+      mine["lines"].push_back(jsonl ? dump(to_json(completion)) : completion.text);
+    const Speed& speed = session.speed();
+    mine["speed"] = {speed.tokens, speed.beyond, speed.seconds, session.positions()};
   });
   std::vector<Json> by_rank;
   const std::vector<uint8_t> packed = Json::to_msgpack(mine);
@@ -145,7 +108,47 @@ int generate(Communicator& world, const std::filesystem::path& checkpoint, const
   const auto samples = static_cast<size_t>(sampling.samples), ranks = by_rank.size();
   for (size_t p = 0; p < prompts.size(); ++p)
     for (size_t s = 0; s < samples; ++s)
-      fmt::print("{}\n", by_rank[p % ranks][p / ranks * samples + s].get_ref<const std::string&>());
+      fmt::print("{}\n",
+                 streams ? "" : by_rank[p % ranks]["lines"][p / ranks * samples + s].get_ref<const std::string&>());
+  std::fflush(stdout);
+  Speed all;
+  for (const Json& rank : by_rank) {
+    all.tokens += rank["speed"][0].get<int64_t>();
+    all.beyond += rank["speed"][1].get<int64_t>();
+    all.seconds = std::max(all.seconds, rank["speed"][2].get<double>());
+  }
+  all.tell(mine["speed"][3].get<int64_t>());
+  return 0;
+}
+
+int generate_interactively(Communicator& world, const std::filesystem::path& checkpoint, const Sampling& sampling) {
+  std::unique_ptr<Session> session;
+  together(world, [&] {
+    check(sampling);
+    if (world.size() > 1) throw ConfigError("--interactive runs on one rank: start it without mpirun");
+    if (sampling.samples > 1) throw ConfigError("--interactive gives one answer a line: it goes without --samples");
+    session = std::make_unique<Session>(checkpoint);
+  });
+  const bool people = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+  const auto next_line = [&](std::string& line) {
+    if (people) fmt::print(stderr, "> ");
+    return static_cast<bool>(std::getline(std::cin, line));
+  };
+  for (std::string line; next_line(line);) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    try {
+      const StopSignals interrupt({"INT"});
+      const auto answer = session->generate(
+          {{line, {}}}, sampling, [&](std::string_view piece) { return show(piece) && interrupt.received() == 0; });
+      if (sampling.beams > 0) show(answer.front().text);
+      fmt::print("\n");
+      std::fflush(stdout);
+      session->speed().tell(session->positions());
+    } catch (const DataError& error) {
+      fmt::print(stderr, "{}\n", error.what());
+    }
+  }
+  if (people) fmt::print(stderr, "\n");
   return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/describe.h"
+#include "trainer/inspect_weights.h"
 #include "trainer/model_spec.h"
 
 namespace lmnet {
@@ -44,19 +45,20 @@ Subject checkpoint_subject(const fs::path& folder, bool verify) {
 
 Subject backbone_subject(const fs::path& file) {
   ModelSpec spec;
-  spec.backbone = BackboneConfig::from_json(read_text(file), file.string());
+  spec.shape.backbone = BackboneConfig::from_json(read_text(file), file.string());
   spec.graph = Graph::layered("1");
   return {"backbone", file, std::move(spec), {}, 0, {}};
 }
 
+void refuse_overrides(const fs::path& what, std::span<const std::string> overrides) {
+  if (!overrides.empty())
+    throw ConfigError(
+        fmt::format("argument \"{}\": {} is no config, so nothing in it can be set", overrides.front(), what.string()));
+}
+
 Subject open_subject(const fs::path& what, std::span<const std::string> overrides, bool verify) {
-  const auto plain = [&] {
-    if (!overrides.empty())
-      throw ConfigError(fmt::format("argument \"{}\": {} is no config, so nothing in it can be set", overrides.front(),
-                                    what.string()));
-  };
   if (fs::is_directory(what)) {
-    plain();
+    refuse_overrides(what, overrides);
     if (const auto checkpoint = find_checkpoint(what)) return checkpoint_subject(*checkpoint, verify);
     const bool unfinished = fs::exists(what / "state.json");  // a checkpoint that lost its manifest
     if (fs::exists(what / "config.yaml") && !unfinished) return config_subject(what, load_config(what / "config.yaml"));
@@ -67,10 +69,10 @@ Subject open_subject(const fs::path& what, std::span<const std::string> override
                     what.string()));
   }
   const std::string kind = what.extension().string();
-  if (kind == ".safetensors" || kind == ".h5")
+  if (kind == ".h5")
     throw ConfigError(fmt::format("{}: inspecting {} files is planned, not built yet", what.string(), kind));
   if (kind != ".json") return config_subject(what, load_config(what, overrides));
-  plain();
+  refuse_overrides(what, overrides);
   if (!fs::exists(what)) throw ConfigError(fmt::format("{}: no such file", what.string()));
   return backbone_subject(what);
 }
@@ -84,6 +86,7 @@ Trains trains_ever(const std::vector<StageConfig>& stages) {
     all.vertices |= trains.vertices;
     all.embeddings |= trains.embeddings;
     all.head |= trains.head;
+    all.prefix |= trains.prefix;
   }
   return all;
 }
@@ -118,7 +121,7 @@ Json checkpoint_json(const CheckpointReader& checkpoint, bool verified) {
 
 Json to_json(const Subject& subject, bool verified) {
   const ModelSpec& spec = subject.spec;
-  const ParameterCount count = count_parameters(spec.backbone, spec.graph);
+  const ParameterCount count = count_parameters(spec.shape, spec.graph);
   Json json = {{"kind", subject.kind},
                {"path", subject.path.string()},
                {"topology", spec.graph.topology()},
@@ -129,8 +132,13 @@ Json to_json(const Subject& subject, bool verified) {
                  {"vertices", count.vertices},
                  {"edges", count.edges},
                  {"embeddings", count.embeddings},
-                 {"head", count.head}}},
-               {"backbone", Json::parse(spec.backbone.to_json())}};
+                 {"head", count.head},
+                 {"prefix", count.prefix},
+                 {"edge", count.edge}}},
+               {"backbone", Json::parse(spec.shape.backbone.to_json())}};
+  for (const auto& [group, backbone] : spec.shape.groups)
+    json["group_backbones"][group] = Json::parse(backbone.to_json());
+  if (spec.shape.classes > 0) json["classes"] = spec.shape.classes;
   if (subject.kind != "backbone") json["precision"] = dtype_name(spec.dtype);
   if (subject.sequence_length > 0) {
     json["sequence_length"] = subject.sequence_length;
@@ -164,14 +172,21 @@ std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
   return text;
 }
 
+std::string backbone_line(const std::string& what, const BackboneConfig& b) {
+  return fmt::format("{} {}: {} blocks of {}, {} heads for {} keys, feed-forward {}, vocabulary {}{}\n", what,
+                     to_string(b.family), b.blocks, b.hidden_size, b.heads, b.kv_heads, b.intermediate_size,
+                     b.vocabulary, b.tied ? ", tied head" : "");
+}
+
 std::string to_text(const Subject& subject, bool verified) {
   const ModelSpec& spec = subject.spec;
-  const BackboneConfig& b = spec.backbone;
   std::string text = fmt::format("{} {}\n", subject.kind, subject.path.string());
-  text += fmt::format("backbone {}: {} blocks of {}, {} heads for {} keys, feed-forward {}, vocabulary {}{}\n",
-                      b.model_type, b.blocks, b.hidden_size, b.heads, b.kv_heads, b.intermediate_size, b.vocabulary,
-                      b.tied ? ", tied head" : "");
+  text += backbone_line("backbone", spec.shape.backbone);
+  for (const auto& [group, backbone] : spec.shape.groups) text += backbone_line("backbone of " + group, backbone);
+  if (spec.shape.classes > 0) text += fmt::format("head of {} classes\n", spec.shape.classes);
   text += draw_topology(spec.graph) + parameter_table(spec, subject.stages);
+  for (const auto& [kinds, parameters] : count_parameters(spec.shape, spec.graph).edge)
+    text += fmt::format("  one edge {}: {}\n", kinds, parameters);
   for (const StageConfig& stage : subject.stages) {
     if (subject.sequence_length == 0) break;
     const double flops = training_flops_per_token(spec, parse_trains(stage), subject.sequence_length);
@@ -184,9 +199,17 @@ std::string to_text(const Subject& subject, bool verified) {
 }  // namespace
 
 std::string inspect(const fs::path& what, std::span<const std::string> overrides, const InspectOptions& options) {
+  if (!fs::is_directory(what) && has_safetensors(what)) {
+    refuse_overrides(what, overrides);
+    return inspect_weights(what, options);
+  }
   const Subject subject = open_subject(what, overrides, options.verify);
   const bool verified = options.verify && subject.checkpoint;
-  return options.json ? to_json(subject, verified).dump() + "\n" : to_text(subject, verified);
+  const std::string weights = subject.kind == "backbone" && has_safetensors(what) ? inspect_weights(what, options) : "";
+  if (!options.json) return to_text(subject, verified) + weights;
+  Json json = to_json(subject, verified);
+  if (!weights.empty()) json["weights"] = Json::parse(weights);
+  return json.dump() + "\n";
 }
 
 }  // namespace lmnet

@@ -2,13 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/errors.h"
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/explicit_graph.h"
 
 namespace lmnet {
 namespace {
@@ -32,87 +32,69 @@ GraphOptions graph_options(const ModelConfig& model) {
       choose<Aggregation>(model.aggregation, {{"sum", Aggregation::sum}, {"mean", Aggregation::mean}});
   options.output =
       choose<Output>(model.output, {{"first", Output::first}, {"mean", Output::mean}, {"sum", Output::sum}});
-  options.input_edge = model.input_edge == "block" ? EdgeKind::block : EdgeKind::identity;
+  options.edge = model.edge;
+  options.input_edge = model.input_edge;
+  options.residual = model.residual == "first";
   return options;
 }
 
-std::string text_of(const Json& map, const char* key, const std::string& what, bool required) {
-  if (!map.contains(key)) {
-    if (required) throw ConfigError(fmt::format("{} lacks \"{}\"", what, key));
-    return "";
-  }
-  return map[key].is_string() ? map[key].get<std::string>() : map[key].dump();
+std::string place(const ModelConfig& model, const char* key) {
+  return fmt::format("{}: model.{}", model.where, key);
 }
 
-void only(const Json& map, std::set<std::string> keys, const std::string& what) {
-  if (!map.is_object() && !map.is_null()) throw ConfigError(fmt::format("{} must be a mapping", what));
-  for (const auto& [key, value] : map.items())
-    if (!keys.contains(key))
-      throw ConfigError(fmt::format("{} has the unknown key {}; known are {}", what, key, fmt::join(keys, ", ")));
-}
-
-Graph parse_explicit(const std::string& text, const GraphOptions& options) {
-  Json graph = Json::parse(text);
-  only(graph, {"vertices", "edges"}, "the graph");
-  std::vector<ExplicitVertex> vertices;
-  std::vector<ExplicitEdge> edges;
-  const Json& named = graph.value("vertices", Json::object());
-  for (const auto& [name, value] : named.items()) {
-    only(value, {"group"}, "vertex " + name);
-    vertices.push_back({name, value.is_null() ? "" : text_of(value, "group", "vertex " + name, false)});
-  }
-  for (const Json& edge : graph.value("edges", Json::array())) {
-    std::string what = "edge " + edge.dump();
-    only(edge, {"from", "to", "kind"}, what);
-    edges.push_back(
-        {text_of(edge, "from", what, true), text_of(edge, "to", what, true), text_of(edge, "kind", what, false)});
-  }
-  return Graph::explicit_graph(std::move(vertices), edges, options);
-}
-
-Graph build_graph(const ModelConfig& model) {
-  try {
-    if (model.topology.empty() && model.output != "first")
-      throw ConfigError("model.output is for topologies like 1-2-1; in an explicit graph write the edges to head");
-    GraphOptions options = graph_options(model);
-    return model.topology.empty() ? parse_explicit(model.topology_json, options)
-                                  : Graph::layered(model.topology, options);
-  } catch (const ConfigError& error) {
-    throw ConfigError(fmt::format("{}: model.topology: {}", model.where, error.what()));
-  }
-}
-
-void resolve_backbone(const ModelConfig& model, ModelSpec& spec) {
-  std::string where = model.where + ": model.backbone";
-  if (model.backbone.empty()) {
-    spec.backbone = BackboneConfig::from_json(model.backbone_json, where);
-    return;
-  }
-  fs::path path = model.backbone;
-  if (!fs::exists(path))
-    throw ConfigError(fmt::format("{}: {} does not exist; give a checkpoint of topology 1, a config.json, or a mapping",
-                                  where, path.string()));
-  if (std::optional<fs::path> checkpoint = find_checkpoint(path)) {
-    CheckpointReader reader(*checkpoint);
-    ModelSpec saved = model_of_checkpoint(reader);
-    if (saved.graph.vertices().size() != 1)
-      throw ConfigError(fmt::format("{}: {} has topology {}; a backbone is a checkpoint of topology 1", where,
-                                    checkpoint->string(), saved.graph.topology()));
-    spec.backbone = saved.backbone;
-    spec.weights = checkpoint;
-    return;
-  }
-  if (fs::is_directory(path))
+Graph build_graph(const ModelConfig& model, const ExplicitGraph& parsed) {
+  const GraphOptions options = graph_options(model);
+  if (!model.topology.empty()) return Graph::layered(model.topology, options);
+  if (model.output != "first" || model.residual != "none")
     throw ConfigError(
-        fmt::format("{}: {} is no checkpoint; Hugging Face weights are planned, not built yet: name its "
-                    "config.json for random weights",
-                    where, path.string()));
-  spec.backbone = BackboneConfig::from_json(read_text(path), path.string());
+        "model.output and model.residual are for topologies like 1-2-1: in an explicit graph write the edges to head, "
+        "and leave them at first and none");
+  Graph graph = Graph::explicit_graph(parsed.vertices, parsed.edges, options);
+  for (const Vertex& vertex : graph.vertices()) {
+    const auto named = std::ranges::find(parsed.vertices, vertex.name, &ExplicitVertex::name);
+    if (named->group.empty() && parsed.backbones.contains(vertex.group))
+      throw ConfigError(
+          fmt::format("vertex {} falls into group {} by model.sharing, which has a backbone of its own; "
+                      "name a group for it",
+                      vertex.name, vertex.group));
+  }
+  return graph;
+}
+
+Backbone named_backbone(const std::string& path, const std::string& json, const std::string& where) {
+  if (path.empty() && json.empty()) throw ConfigError(where + " is missing, give a path or a mapping");
+  return path.empty() ? Backbone{BackboneConfig::from_json(json, where), {}} : open_backbone(path, where);
+}
+
+/// The backbones that vertices of the graph name, by group.
+void open_group_backbones(const ModelConfig& model, const ExplicitGraph& parsed, ModelSpec& spec) {
+  for (const Vertex& vertex : spec.graph.vertices()) {
+    const auto found = parsed.backbones.find(vertex.group);
+    if (found == parsed.backbones.end() || spec.shape.groups.contains(vertex.group)) continue;
+    const Json& source = found->second;
+    const std::string path = source.is_string() ? source.get<std::string>() : "";
+    const std::string where = fmt::format("{}: backbone of group {}", place(model, "topology"), vertex.group);
+    Backbone backbone = named_backbone(path, path.empty() ? source.dump() : "", where);
+    if (backbone.config.hidden_size != spec.shape.backbone.hidden_size)
+      throw ConfigError(fmt::format(
+          "{}: its hidden_size is {}, that of model.backbone {}: all vertices of a network are of one width", where,
+          backbone.config.hidden_size, spec.shape.backbone.hidden_size));
+    spec.shape.groups[vertex.group] = std::move(backbone.config);
+    spec.group_files[vertex.group] = std::move(backbone.files);
+  }
+}
+
+/// Of a parameter of a vertex its group, and its name within.
+std::pair<std::string, std::string> split_vertex_name(const std::string& name) {
+  constexpr size_t begin = std::string_view("vertices.").size();
+  const size_t end = name.find('.', begin);
+  return {name.substr(begin, end - begin), name.substr(end + 1)};
 }
 
 }  // namespace
 
 std::optional<fs::path> find_checkpoint(const fs::path& path) {
+  if (!fs::is_directory(path)) return std::nullopt;
   if (fs::exists(path / "manifest.json")) return path;
   std::vector<fs::path> all = list_checkpoints(path / "checkpoints");
   return all.empty() ? std::nullopt : std::optional(all.front());
@@ -129,10 +111,21 @@ fs::path require_checkpoint(const fs::path& path) {
 
 ModelSpec resolve_model(const ModelConfig& model) {
   ModelSpec spec;
-  spec.graph = build_graph(model);
+  ExplicitGraph parsed;
+  try {
+    if (model.topology.empty()) parsed = parse_explicit_graph(model.topology_json);
+    spec.graph = build_graph(model, parsed);
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: {}", place(model, "topology"), error.what()));
+  }
   spec.dtype =
       choose<at::ScalarType>(model.precision, {{"bf16", at::kBFloat16}, {"fp32", at::kFloat}, {"fp64", at::kDouble}});
-  resolve_backbone(model, spec);
+  Backbone backbone = named_backbone(model.backbone, model.backbone_json, place(model, "backbone"));
+  spec.shape.backbone = std::move(backbone.config);
+  spec.files = std::move(backbone.files);
+  spec.shape.prefix = model.prefix;
+  spec.shape.classes = model.classes;
+  open_group_backbones(model, parsed, spec);
   return spec;
 }
 
@@ -140,9 +133,14 @@ ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
   std::string where = (checkpoint.folder() / "config.yaml").string();
   try {
     ModelConfig model = parse_config(checkpoint.config_yaml(), where).model;
+    const Json state = Json::parse(checkpoint.state_json());
     model.backbone.clear();
-    model.backbone_json = Json::parse(checkpoint.state_json()).at("backbone").dump();
-    return resolve_model(model);
+    model.backbone_json = state.at("backbone").dump();
+    if (model.topology.empty())
+      model.topology_json = with_backbones(model.topology_json, state.value("group_backbones", Json::object()));
+    ModelSpec spec = resolve_model(model);
+    spec.files = {BackboneFiles::Kind::none, checkpoint.folder()};
+    return spec;
   } catch (const CheckpointError&) {
     throw;
   } catch (const std::exception& error) {  // what a run wrote must be readable: it is the checkpoint that is damaged
@@ -150,18 +148,27 @@ ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
   }
 }
 
-void load_backbone(Optimizer& optimizer, const fs::path& checkpoint) {
-  CheckpointReader reader(checkpoint);
-  std::string group;
-  for (const auto& [name, file] : reader.manifest().tensors)
-    if (name.starts_with("vertices.")) group = name.substr(0, name.find('.', 9) + 1);
+void load_backbones(Optimizer& optimizer, const ModelSpec& spec) {
+  using enum Parameter::Part;
+  std::map<std::string, ReadBackbone> opened;  // by group; the main backbone's stand under ""
+  const auto open = [&](const std::string& group) -> ReadBackbone& {
+    const bool own = spec.shape.groups.contains(group);
+    const BackboneFiles& files = own ? spec.group_files.at(group) : spec.files;
+    ReadBackbone& read = opened[own ? group : ""];
+    if (!read && files.kind != BackboneFiles::Kind::none)
+      read = open_weights(files, own ? spec.shape.groups.at(group) : spec.shape.backbone);
+    return read;
+  };
   for (const std::string& name : optimizer.names()) {
-    if (optimizer.parameter(name).part == Parameter::Part::edges) continue;
-    std::string source = name.starts_with("vertices.") ? group + name.substr(name.find('.', 9) + 1) : name;
-    at::Tensor value = reader.read(source);
+    const Parameter::Part part = optimizer.parameter(name).part;
+    if (part == edges || part == prefix || (part == head && spec.shape.classes > 0)) continue;
+    const auto [group, inner] = part == vertices ? split_vertex_name(name) : std::pair(std::string(), name);
+    const ReadBackbone& read = open(group);
+    if (!read) continue;
+    const at::Tensor value = read(inner);
     if (value.sizes() != optimizer.state(name).value.sizes())
       throw CheckpointError(
-          fmt::format("{}: tensor {} has another shape than {} of this network", checkpoint.string(), source, name));
+          fmt::format("tensor {} of the backbone has another shape than {} of this network", inner, name));
     optimizer.assign(name, value);
   }
 }
@@ -173,6 +180,7 @@ Trains parse_trains(const StageConfig& stage) {
     trains.vertices |= part == "vertices";
     trains.embeddings |= part == "embeddings";
     trains.head |= part == "head";
+    trains.prefix |= part == "prefix";
   }
   return trains;
 }
@@ -181,7 +189,7 @@ std::map<Parameter::Part, double> learning_rates(const StageConfig& stage) {
   std::map<Parameter::Part, double> rates;
   Trains stage_trains = parse_trains(stage);
   using enum Parameter::Part;
-  for (Parameter::Part part : {edges, vertices, embeddings, head}) {
+  for (Parameter::Part part : {edges, vertices, embeddings, head, prefix}) {
     if (!trains(stage_trains, part)) continue;
     auto rate = stage.lr.find(std::string(to_string(part)));
     rates[part] = rate == stage.lr.end() ? stage.lr.at("default") : rate->second;

@@ -2,13 +2,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 
-#include "model/backbone.h"
-#include "model/graph/layout.h"
-#include "model/parameter.h"
+#include "model/network.h"
+#include "trainer/backbone_files.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/config/config.h"
 #include "trainer/optimizer.h"
@@ -17,10 +16,11 @@ namespace lmnet {
 
 /// What a `model:` section stands for: everything needed to build the network.
 struct ModelSpec {
-  BackboneConfig backbone;
+  NetworkShape shape;
   Graph graph;
   at::ScalarType dtype = at::kBFloat16;
-  std::optional<std::filesystem::path> weights;  // a checkpoint of topology 1 to take the backbone from
+  BackboneFiles files;                               // of the main backbone
+  std::map<std::string, BackboneFiles> group_files;  // of the vertex groups in shape.groups
 };
 
 /// Throws ConfigError (file:line, way out) for what cannot be built, CheckpointError for a damaged backbone.
@@ -31,12 +31,13 @@ std::optional<std::filesystem::path> find_checkpoint(const std::filesystem::path
 /// The same; throws CheckpointError when there is none.
 std::filesystem::path require_checkpoint(const std::filesystem::path& path);
 
-/// The network of a checkpoint, which stands alone: its backbone's shape is kept in state.json.
+/// The network of a checkpoint, which stands alone: the shapes of its backbones are kept in state.json.
 ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint);
 
-/// Copies the backbone of a topology-1 checkpoint into every vertex group, the embedding and the head that
-/// `optimizer` holds. Throws CheckpointError when it does not fit.
-void load_backbone(Optimizer& optimizer, const std::filesystem::path& checkpoint);
+/// Copies into the vertex groups, the embeddings and a language head that `optimizer` holds what their backbones have;
+/// what is drawn from the seed (edges, prefix, classes, a backbone without weights) is left. Throws CheckpointError and
+/// WeightsError where something is missing or does not fit.
+void load_backbones(Optimizer& optimizer, const ModelSpec& spec);
 
 /// The groups named in `trains`.
 Trains parse_trains(const StageConfig& stage);

@@ -6,6 +6,13 @@
 #include <utility>
 
 namespace lmnet {
+namespace {
+
+bool decays(const Parameter& parameter, Decays rule) {
+  return rule == Decays::all || (rule == Decays::weights ? !parameter.bias() : parameter.matrix());
+}
+
+}  // namespace
 
 Optimizer::Optimizer(Network& network, const OptimizerConfig& config) : network_(network), config_(config) {
   const std::vector<Parameter>& storage = network_.parameter_storage();
@@ -24,10 +31,11 @@ void Optimizer::begin_stage(const Trains& stage) {
     parameter.value.requires_grad_(trains_now);
     parameter.gradient.reset();
     if (trains_now) {
-      Flat& flat = flats[{parameter.holders, parameter.part, parameter.matrix()}];
+      const bool decays_too = decays(parameter, config_.decays);
+      Flat& flat = flats[{parameter.holders, parameter.part, decays_too}];
       flat.part = parameter.part;
       flat.holders = parameter.holders;
-      flat.decays = parameter.matrix();
+      flat.decays = decays_too;
       flat.storages.push_back(s);
     } else if (before[s].value.defined()) {
       parameter.value.set_data(parameter.value.detach().clone());  // lets the flat buffer go
@@ -40,7 +48,7 @@ void Optimizer::begin_stage(const Trains& stage) {
   }
   // Counted on every rank, also for parts that it does not hold: rank 0 writes them down for all.
   using enum Parameter::Part;
-  for (Parameter::Part part : {edges, vertices, embeddings, head}) {
+  for (Parameter::Part part : {edges, vertices, embeddings, head, prefix}) {
     if (trains(stage, part))
       steps_.try_emplace(part, 0);
     else

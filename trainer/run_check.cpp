@@ -31,15 +31,22 @@ void check_layout(const Config& config, int ranks) {
 }
 
 void check_stages(const Config& config, const ModelSpec& spec) {
-  ParameterCount count = count_parameters(spec.backbone, spec.graph);
+  ParameterCount count = count_parameters(spec.shape, spec.graph);
+  const BackboneConfig& backbone = spec.shape.backbone;
+  if (backbone.gpt2() && config.data.sequence_length > backbone.positions)
+    throw ConfigError(fmt::format("{}: data.sequence_length is {}, the backbone has learned {} positions only",
+                                  config.where, config.data.sequence_length, backbone.positions));
   for (const StageConfig& stage : config.train.stages) {
     Schedule(stage, config.train.global_batch * config.data.sequence_length);
     Trains trains = parse_trains(stage);
-    if (trains.head && spec.backbone.tied)
+    if (trains.head && spec.shape.tied())
       throw ConfigError(
           fmt::format("{}: train.stages: {}: the head is tied to the embedding; name embeddings in "
                       "trains, not head",
                       config.where, stage.name));
+    if (trains.prefix && spec.shape.prefix == 0)
+      throw ConfigError(fmt::format("{}: train.stages: {}: there is no prefix to train; set model.input.prefix",
+                                    config.where, stage.name));
     if (count.trainable(trains) == 0)
       throw ConfigError(fmt::format("{}: train.stages: {}: nothing of what it trains has weights in topology {}",
                                     config.where, stage.name, spec.graph.topology()));
@@ -47,7 +54,7 @@ void check_stages(const Config& config, const ModelSpec& spec) {
 }
 
 Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Trains& trains) {
-  return Plan(spec.graph, config.parallel.vertex, ranks / config.parallel.vertex, trains, spec.backbone.tied);
+  return Plan(spec.graph, config.parallel.vertex, ranks / config.parallel.vertex, trains, spec.shape.tied());
 }
 
 std::string describe_run(const Config& config, int ranks) {

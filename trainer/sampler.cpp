@@ -4,22 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
-#include <set>
 
 #include "data/shuffle.h"
 #include "model/graph/errors.h"
 
 namespace lmnet {
 namespace {
-
-/// log Σ exp.
-double log_sum(std::span<const double> logits) {
-  const double highest = *std::ranges::max_element(logits);
-  double sum = 0;
-  for (const double logit : logits) sum += std::exp(logit - highest);
-  return highest + std::log(sum);
-}
 
 /// Seen tokens become less likely, whatever the sign of their logit.
 void penalise(std::vector<double>& logits, std::span<const int32_t> context, double penalty) {
@@ -64,14 +56,22 @@ void check(const Sampling& s) {
   require(s.top_p > 0 && s.top_p <= 1, "top-p", "a number above 0, up to 1", s.top_p);
   require(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty), "repetition-penalty", "a number above 0",
           s.repetition_penalty);
+  require(s.no_repeat_ngram >= 0, "no-repeat-ngram", "a whole number from 0 (off) on", s.no_repeat_ngram);
   require(s.samples >= 1, "samples", "a whole number from 1 on", s.samples);
   for (const std::string& stop : s.stop) require(!stop.empty(), "stop", "a text", "\"\"");
+  require(s.beams >= 0, "beam", "a whole number from 0 (off) on", s.beams);
+  require(std::isfinite(s.length_penalty), "length-penalty", "a number", s.length_penalty);
+  if (s.beams > 0 && (s.temperature != 0 || s.samples != 1 || s.repetition_penalty != 1))
+    throw ConfigError(
+        "--beam finds the likeliest text: it goes without --temperature, --samples, --repetition-penalty");
 }
 
 Choice choose_token(std::span<const double> logits, std::span<const int32_t> context, const Sampling& sampling,
-                    double draw) {
+                    double draw, const std::set<int32_t>& banned) {
   std::vector<double> scores(logits.begin(), logits.end());
   penalise(scores, context, sampling.repetition_penalty);
+  if (banned.size() < scores.size())
+    for (const int32_t id : banned) scores[id] = -std::numeric_limits<double>::infinity();
   int32_t chosen = 0;
   if (sampling.temperature == 0) {
     chosen = static_cast<int32_t>(std::ranges::max_element(scores) - scores.begin());
@@ -83,6 +83,24 @@ Choice choose_token(std::span<const double> logits, std::span<const int32_t> con
     chosen = some.ids[i];
   }
   return {chosen, logits[chosen] - log_sum(logits)};
+}
+
+std::set<int32_t> repeating_tokens(std::span<const int32_t> tokens, int64_t n) {
+  std::set<int32_t> repeating;
+  const auto length = static_cast<int64_t>(tokens.size());
+  if (n == 0 || length < n) return repeating;
+  const auto last = tokens.last(n - 1);
+  for (int64_t begin = 0; begin + n <= length; ++begin)
+    if (std::ranges::equal(tokens.subspan(begin, n - 1), last)) repeating.insert(tokens[begin + n - 1]);
+  return repeating;
+}
+
+double log_sum(std::span<const double> logits) {
+  const double highest = *std::ranges::max_element(logits);
+  if (highest == -std::numeric_limits<double>::infinity()) return highest;
+  double sum = 0;
+  for (const double logit : logits) sum += std::exp(logit - highest);
+  return highest + std::log(sum);
 }
 
 double draw_of(uint64_t seed, std::span<const int32_t> prompt, int sample, int64_t step) {

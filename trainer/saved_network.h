@@ -14,18 +14,25 @@ class SavedNetwork {
  public:
   /// Reads the weights, checking their CRCs. Throws CheckpointError.
   explicit SavedNetwork(const CheckpointReader& checkpoint);
+  /// The same of a checkpoint or a run, or the network `1` of a Hugging Face folder, in bf16. Throws CheckpointError,
+  /// ConfigError and WeightsError.
+  explicit SavedNetwork(const std::filesystem::path& path);
 
   Engine& engine() { return *engine_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  /// Of the data it was trained on; 0 when its config does not say.
+  /// Of the data it was trained on; where that is not known, what its backbone takes, at most 1024.
   int64_t sequence_length() const { return sequence_length_; }
 
  private:
+  SavedNetwork();
+  void open_checkpoint(const CheckpointReader& checkpoint);
+  void open_backbone(const std::filesystem::path& folder);
+
   std::unique_ptr<Communicator> alone_;
   Mesh mesh_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  int64_t sequence_length_;
+  int64_t sequence_length_ = 0;
 };
 
 }  // namespace lmnet

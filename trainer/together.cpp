@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "data/errors.h"
+#include "model/errors.h"
 #include "model/graph/errors.h"
 #include "parallel/errors.h"
 #include "trainer/checkpoint/errors.h"
@@ -14,7 +15,9 @@ namespace lmnet {
 int exit_code(const std::exception& error) {
   if (auto* agreed = dynamic_cast<const AgreedError*>(&error)) return agreed->code();
   if (dynamic_cast<const ConfigError*>(&error)) return 2;
-  if (dynamic_cast<const DataError*>(&error) || dynamic_cast<const CheckpointError*>(&error)) return 3;
+  if (dynamic_cast<const DataError*>(&error) || dynamic_cast<const CheckpointError*>(&error) ||
+      dynamic_cast<const WeightsError*>(&error))
+    return 3;
   if (dynamic_cast<const CommunicationError*>(&error)) return 4;
   return 1;
 }

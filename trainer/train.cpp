@@ -21,6 +21,7 @@
 #include "trainer/signals.h"
 #include "trainer/step_report.h"
 #include "trainer/together.h"
+#include "trainer/tokenizer_files.h"
 #include "trainer/validation.h"
 
 namespace lmnet {
@@ -65,6 +66,7 @@ class Run {
   RunFolder folder_;
   ModelSpec spec_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  TextFiles tokenizer_files_;  // copied into checkpoints, which stand alone
   std::optional<Log> log_;
   std::optional<Mesh> mesh_;
   std::unique_ptr<Engine> engine_;
@@ -99,11 +101,16 @@ void Run::prepare() {
     require_trainable(config_);
     check_layout(config_, world_.size());
     spec_ = resolve_model(config_.model);
-    tokenizer_ = make_tokenizer(config_.data.tokenizer == "auto" ? "bytes" : config_.data.tokenizer);
-    if (tokenizer_->vocabulary() > spec_.backbone.vocabulary)
+    if (spec_.shape.classes > 0)
+      throw ConfigError(fmt::format("{}: model.classes is {}: data with classes is planned, not built yet; set it to 0",
+                                    config_.where, spec_.shape.classes));
+    const std::string tokenizer = tokenizer_name(config_.data, spec_);
+    tokenizer_ = make_tokenizer(tokenizer);
+    if (first_) tokenizer_files_ = read_tokenizer_files(tokenizer);
+    if (tokenizer_->vocabulary() > spec_.shape.backbone.vocabulary)
       throw ConfigError(fmt::format("{}: the tokenizer {} has {} ids, the backbone's vocab_size is only {}",
                                     config_.where, tokenizer_->name(), tokenizer_->vocabulary(),
-                                    spec_.backbone.vocabulary));
+                                    spec_.shape.backbone.vocabulary));
     tokens_per_update_ = config_.train.global_batch * config_.data.sequence_length;
     check_stages(config_, spec_);
   });
@@ -173,12 +180,12 @@ void Run::open_folder() {
 }
 
 void Run::build_network() {
-  engine_ = std::make_unique<Engine>(spec_.backbone, spec_.graph, spec_.dtype, config_.train.optimizer, *mesh_);
+  engine_ = std::make_unique<Engine>(spec_.shape, spec_.graph, spec_.dtype, config_.train.optimizer, *mesh_);
   if (resumed_) return;
   // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.
   engine_->begin_stage(parse_trains(config_.train.stages.front()));
   engine_->initialize(config_.run.seed);
-  if (spec_.weights) together(world_, [&] { load_backbone(engine_->optimizer(), *spec_.weights); });
+  together(world_, [&] { load_backbones(engine_->optimizer(), spec_); });
 }
 
 void Run::begin_stage() {
@@ -197,7 +204,7 @@ void Run::begin_stage() {
                       "the ranks computed different plans: they run different binaries or configs; give all the same");
   say(fmt::format(
       "stage {} ({} of {}) · trains {} parameters", stage.name, state_.stage + 1, config_.train.stages.size(),
-      short_count(static_cast<double>(count_parameters(spec_.backbone, spec_.graph).trainable(parse_trains(stage))))));
+      short_count(static_cast<double>(count_parameters(spec_.shape, spec_.graph).trainable(parse_trains(stage))))));
 }
 
 TokenBatch Run::next_batch() {
@@ -219,6 +226,7 @@ void Run::one_update(const Schedule& schedule) {
   for (auto& [part, rate] : options.lr) rate *= schedule.factor(state_.in_stage);
   options.clip = config_.train.clip;
   options.micro_batch = config_.train.micro_batch;
+  options.loss = {config_.train.loss.label_smoothing, config_.train.loss.epsilon};
   options.stop = signals_->received() != 0 || out_of_time();
   UpdateResult result;
   try {
@@ -262,9 +270,9 @@ void Run::save() {
   auto start = Clock::now();
   std::vector<StreamState> streams;
   if (loader_) streams = loader_->state();
-  fs::path folder =
-      save_checkpoint(folder_.checkpoints(), *engine_, state_, streams, to_yaml(config_),
-                      config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name);
+  fs::path folder = save_checkpoint(
+      folder_.checkpoints(), *engine_, state_, streams, to_yaml(config_),
+      config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name, tokenizer_files_);
   saved_update_ = state_.run.updates;
   if (first_) {
     std::optional<int64_t> keep_every;

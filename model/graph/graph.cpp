@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 #include <set>
@@ -14,6 +15,11 @@ namespace lmnet {
 namespace {
 
 constexpr int kLargestLevel = 4096;
+
+constexpr std::array<std::pair<EdgeKind, std::string_view>, 4> kKindNames = {{{EdgeKind::block, "block"},
+                                                                              {EdgeKind::attention, "attention"},
+                                                                              {EdgeKind::mlp, "mlp"},
+                                                                              {EdgeKind::linear, "linear"}}};
 
 std::vector<int> parse_levels(std::string_view text) {
   std::vector<int> sizes;
@@ -31,13 +37,6 @@ std::vector<int> parse_levels(std::string_view text) {
     if (ends) return sizes;
     at = next + 1;
   }
-}
-
-EdgeKind parse_kind(const std::string& kind, EdgeKind fallback, const ExplicitEdge& edge) {
-  if (kind.empty()) return fallback;
-  if (kind == "block") return EdgeKind::block;
-  if (kind == "identity") return EdgeKind::identity;
-  throw ConfigError(fmt::format("edge {} → {}: kind \"{}\" is not one of block, identity", edge.from, edge.to, kind));
 }
 
 void check_name(const std::string& name) {
@@ -93,22 +92,42 @@ std::vector<bool> reach_head(size_t count, const std::vector<Edge>& edges) {
 
 }  // namespace
 
+std::string to_string(const EdgeKinds& kinds) {
+  std::vector<std::string_view> names;
+  for (EdgeKind kind : kinds)
+    names.push_back(std::ranges::find(kKindNames, kind, &std::pair<EdgeKind, std::string_view>::first)->second);
+  return names.empty() ? "identity" : fmt::format("{}", fmt::join(names, "+"));
+}
+
+EdgeKinds parse_edge_kind(std::string_view text) {
+  if (text == "identity") return {};
+  for (const auto& [kind, name] : kKindNames)
+    if (text == name) return {kind};
+  throw ConfigError(fmt::format("\"{}\" is no kind of edge: block, attention, mlp, linear and identity are", text));
+}
+
 Graph Graph::layered(std::string_view topology, const GraphOptions& options) {
   std::vector<int> sizes = parse_levels(topology);
+  if (options.residual && sizes.size() == 1)
+    throw ConfigError(fmt::format(
+        "a residual from the first vertex to the head needs two levels or more, topology {} has one", topology));
+  if (options.residual && options.output == Output::mean && sizes.back() > 1)
+    throw ConfigError("the head adds the residual to what it reads: output mean cannot go with it, take first or sum");
   std::vector<ExplicitVertex> vertices;
   std::vector<ExplicitEdge> edges;
   auto name = [](size_t level, int number) { return fmt::format("{}-{}", level, number); };
   for (size_t l = 0; l < sizes.size(); ++l)
     for (int i = 0; i < sizes[l]; ++i) {
       vertices.push_back({name(l, i), ""});
-      if (l == 0) edges.push_back({"input", name(l, i), ""});
-      for (int j = 0; l + 1 < sizes.size() && j < sizes[l + 1]; ++j) edges.push_back({name(l, i), name(l + 1, j), ""});
-      if (l + 1 == sizes.size() && (i == 0 || options.output != Output::first))
-        edges.push_back({name(l, i), "head", "identity"});
+      if (l == 0) edges.push_back({"input", name(l, i)});
+      for (int j = 0; l + 1 < sizes.size() && j < sizes[l + 1]; ++j) edges.push_back({name(l, i), name(l + 1, j)});
+      if (l + 1 == sizes.size() && (i == 0 || options.output != Output::first)) edges.push_back({name(l, i), "head"});
     }
+  if (options.residual) edges.push_back({name(0, 0), "head"});
   Graph graph = explicit_graph(std::move(vertices), edges, options);
   graph.topology_ = topology;
-  graph.head_aggregation_ = options.output == Output::sum ? Aggregation::sum : Aggregation::mean;
+  bool adds = options.residual || options.output == Output::sum;
+  graph.head_aggregation_ = adds ? Aggregation::sum : Aggregation::mean;
   return graph;
 }
 
@@ -132,16 +151,16 @@ Graph Graph::explicit_graph(std::vector<ExplicitVertex> names, const std::vector
   std::vector<Edge> edges;
   std::set<std::pair<int, int>> seen;
   for (const ExplicitEdge& named : named_edges) {
-    Edge edge{find(named.from, "input", input), find(named.to, "head", head), EdgeKind::block, ""};
+    Edge edge{find(named.from, "input", input), find(named.to, "head", head), {}, ""};
     if (!seen.emplace(edge.source, edge.destination).second)
       throw ConfigError(fmt::format("edge {} → {} stands twice in the graph", named.from, named.to));
     if (edge.source == input && edge.destination == head)
       throw ConfigError("an edge from input to head skips every vertex; lead it through at least one");
-    EdgeKind fallback = edge.destination == head ? EdgeKind::identity
-                        : edge.source == input   ? options.input_edge
-                                                 : options.edge;
-    edge.kind = parse_kind(named.kind, fallback, named);
-    edges.push_back(edge);
+    if (named.kinds)
+      edge.kinds = *named.kinds;
+    else if (edge.destination != head)
+      edge.kinds = edge.source == input ? options.input_edge : options.edge;
+    edges.push_back(std::move(edge));
   }
   std::vector<int> level = longest_paths(names.size(), edges, names);
   for (size_t v = 0; v < names.size(); ++v)
@@ -234,8 +253,7 @@ std::string Graph::describe() const {
   std::string text;
   for (const Vertex& vertex : vertices_)
     text += fmt::format("{} {} {} {}\n", vertex.level, vertex.number, vertex.name, vertex.group);
-  for (const Edge& edge : edges_)
-    text += fmt::format("{} {}\n", edge.name, edge.kind == EdgeKind::block ? "block" : "identity");
+  for (const Edge& edge : edges_) text += fmt::format("{} {}\n", edge.name, to_string(edge.kinds));
   for (int v = 0; v <= head(); ++v) text += fmt::format("{:.17g} ", input_scale(v));
   for (int l = 0; l < levels(); ++l) text += separate(l) ? "separate " : "shared ";
   return text;

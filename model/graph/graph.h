@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,8 +13,18 @@ enum class Sharing { all, level, none, groups };
 enum class Aggregation { sum, mean };
 /// What the head reads: the first vertex of the last level (the reference's rule), or all of them.
 enum class Output { first, mean, sum };
-/// `block`: one backbone block, then a D×D linear with bias (reference class WBlock1). `identity`: the vector itself.
-enum class EdgeKind { block, identity };
+/// The modules that an edge is made of (reference/lmnet-reference-spec: 2.2, 3.2, 4.1).
+/// block: one backbone block, then a D×D linear with bias (reference classes WBlock1, WBlock2).
+/// attention: unscaled attention without a norm before it, then LayerNorm, one linear, GELU (WBlock), 5D²+7D parameters.
+/// mlp: x + gelu(W2·gelu(W1·x)) through D/2 (WBlock_mlp). linear: D×D with bias.
+enum class EdgeKind { block, attention, mlp, linear };
+/// The links of an edge in order of execution; empty = identity, the vector itself.
+using EdgeKinds = std::vector<EdgeKind>;
+
+/// `block`, …; a chain `attention+attention`; `identity` without a link.
+std::string to_string(const EdgeKinds& kinds);
+/// The inverse for one kind; `identity` gives no link. Throws ConfigError that lists the kinds.
+EdgeKinds parse_edge_kind(std::string_view text);
 
 struct Vertex {
   std::string name;   // `1-3` = level 1, number 3; in an explicit graph the user's name
@@ -25,7 +36,7 @@ struct Vertex {
 struct Edge {
   int source = 0;       // a vertex, or Graph::input
   int destination = 0;  // a vertex, or Graph::head()
-  EdgeKind kind = EdgeKind::block;
+  EdgeKinds kinds;  // empty = identity
   std::string name;  // canonical: edges.1.0-3, edges.1-3.0-0 (skip), edges.input.0-2, edges.4-head.0-0
 };
 
@@ -34,8 +45,9 @@ struct GraphOptions {
   Sharing sharing = Sharing::all;
   Aggregation aggregation = Aggregation::mean;
   Output output = Output::first;
-  EdgeKind edge = EdgeKind::block;
-  EdgeKind input_edge = EdgeKind::identity;  // identity = no input edge
+  EdgeKinds edge = {EdgeKind::block};
+  EdgeKinds input_edge = {};  // empty = no input edge
+  bool residual = false;      // layered: the head reads the sum of its vertices and the first vertex (reference GPT-2)
 };
 
 struct ExplicitVertex {
@@ -43,7 +55,7 @@ struct ExplicitVertex {
 };
 struct ExplicitEdge {
   std::string from, to;  // `input` and `head` are the two text ends
-  std::string kind;      // empty = GraphOptions::edge or input_edge; identity into the head
+  std::optional<EdgeKinds> kinds = {};  // not given = GraphOptions::edge or input_edge; identity into the head
 };
 
 /// The topology: a directed acyclic graph of vertices between the input (embedding) and the head, without tensors.

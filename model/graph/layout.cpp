@@ -56,8 +56,8 @@ std::vector<bool> gradient_gaps(const Graph& graph, const Trains& trains) {
   std::vector<bool> gaps(graph.levels(), false);
   std::vector<bool> before(graph.vertices().size(), false);  // whether the output of a vertex depends on what trains
   auto edge_trains = [&](const Edge& edge) {
-    return (trains.edges && edge.kind == EdgeKind::block) ||
-           (edge.source == Graph::input ? trains.embeddings : before[edge.source]);
+    return (trains.edges && !edge.kinds.empty()) ||
+           (edge.source == Graph::input ? trains.embeddings || trains.prefix : before[edge.source]);
   };
   for (size_t v = 0; v < graph.vertices().size(); ++v) {
     before[v] = trains.vertices;

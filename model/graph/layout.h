@@ -53,7 +53,7 @@ Placement whole_placement(const Graph& graph);
 
 /// Which groups of parameters a training stage changes.
 struct Trains {
-  bool edges = false, vertices = false, embeddings = false, head = false;
+  bool edges = false, vertices = false, embeddings = false, head = false, prefix = false;
 };
 
 /// For each level, whether the messages that leave it carry gradients back: whether anything before them trains.

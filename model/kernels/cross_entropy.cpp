@@ -36,28 +36,37 @@ LMNET_INLINE ExponentialSum<Wide<Element>> exponential_sum(const Element* x, int
   return so_far;
 }
 
-// Returns -log softmax[target]; with want_gradient the row becomes scale * (softmax - onehot).
+// Returns the loss, -log softmax[target] without smoothing; with want_gradient the row becomes
+// scale * (softmax - (1 - smoothing) * onehot - smoothing / width).
 template <class Element>
 LMNET_VECTORISED Wide<Element> cross_entropy_row(Element* x, int64_t width, int64_t target, Wide<Element> scale,
-                                                 bool want_gradient) {
+                                                 Wide<Element> smoothing, bool want_gradient) {
   using Number = Wide<Element>;
   const auto [shift, total] = exponential_sum(x, width);
-  const Number at_target = widen(x[target]) - shift;
+  const Number at_target = widen(x[target]) - shift, log_total = std::log(total);
+  Number loss = log_total - at_target;
+  if (smoothing > 0) {
+    const Number mean = sum<Number>(
+                            width, [=](int64_t i) __attribute__((always_inline)) { return widen(x[i]); }) /
+                            static_cast<Number>(width) -
+                        shift;
+    loss = (1 - smoothing) * loss + smoothing * (log_total - mean);
+  }
   if (want_gradient) {
-    const Number factor = scale / total;
+    const Number factor = scale / total, uniform = scale * smoothing / static_cast<Number>(width);
 #pragma GCC ivdep
     for (int64_t i = 0; i < width; ++i) {
-      x[i] = narrow<Element>(exponential(widen(x[i]) - shift) * factor);
+      x[i] = narrow<Element>(exponential(widen(x[i]) - shift) * factor - uniform);
     }
-    x[target] = narrow<Element>(exponential(at_target) * factor - scale);
+    x[target] = narrow<Element>(exponential(at_target) * factor - uniform - scale * (1 - smoothing));
   }
-  return std::log(total) - at_target;
+  return loss;
 }
 
 }  // namespace
 
 void cross_entropy_inplace(at::Tensor& logits, const at::Tensor& targets, const at::Tensor& mask, double scale,
-                           at::Tensor& losses, bool want_gradient) {
+                           at::Tensor& losses, bool want_gradient, double smoothing) {
   TORCH_CHECK(logits.dim() == 2 && logits.is_contiguous(), "cross_entropy_inplace: logits ", logits.sizes(),
               " are not a contiguous [M, V].");
   const int64_t rows = logits.size(0), width = logits.size(1);
@@ -85,7 +94,8 @@ void cross_entropy_inplace(at::Tensor& logits, const at::Tensor& targets, const 
         const int64_t target = data<int64_t>(targets)[row];
         TORCH_CHECK_INDEX(target >= 0 && target < width, "cross_entropy_inplace: target ", target, " of row ", row,
                           " is outside the vocabulary of ", width, ".");
-        loss = cross_entropy_row(x, width, target, static_cast<Wide<Element>>(scale), want_gradient);
+        loss = cross_entropy_row(x, width, target, static_cast<Wide<Element>>(scale),
+                                 static_cast<Wide<Element>>(smoothing), want_gradient);
       }
     });
   });

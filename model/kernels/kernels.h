@@ -35,7 +35,24 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> qkv_rotary(const at::Tensor& qkv,
 // targets: int64 [M]; read, and checked to be in [0, V), only where mask holds. mask: bool [M].
 // losses: [M], float32 (float64 when logits are float64), overwritten by -log softmax[target], 0 where mask does not
 // hold.
+// smoothing s: the loss becomes (1 - s) * -log softmax[target] + s * the mean of -log softmax over V.
 void cross_entropy_inplace(at::Tensor& logits, const at::Tensor& targets, const at::Tensor& mask, double scale,
-                           at::Tensor& losses, bool want_gradient);
+                           at::Tensor& losses, bool want_gradient, double smoothing = 0);
+
+// The kernels of a generation's step, of one token a row: ATen's products and attention choose their order of additions
+// by the number of rows and slots, these treat every row alike, so that none depends on its neighbours. No derivatives.
+
+// Rows up to which linear_few_rows is hardly slower than ATen, if at all: reading the weights takes most of the time.
+constexpr int64_t kFewRows = 64;
+
+// x * weight^T + bias for E stacked modules. x: [E, M, in]. weight: [E, out, in], contiguous. bias: [E, out] or
+// undefined. Returns [E, M, out].
+at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
+
+// Attention of the one token of each item, whose key and value are put into their slot first, over the slots up to it.
+// q: [N, H, 1, K], k and v: [N, G, 1, K]. keys, values: [N, G, slots, K], contiguous, changed in place. start: [R], the
+// slot of the token of item n is start[n % R]. Returns [N, 1, H * K].
+at::Tensor attend_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor& keys,
+                       at::Tensor& values, at::IntArrayRef start, double scale);
 
 }  // namespace lmnet

@@ -95,5 +95,16 @@ TEST_F(PackerTest, learns_the_answer_and_the_end_of_an_alpaca_record) {
   EXPECT_EQ(document.tokens.back(), 256);
 }
 
+TEST_F(PackerTest, learns_what_the_assistant_says_and_the_end_of_its_turn) {
+  Document document;
+  make_document(*tokenizer_, {{}, {}, {{"user", "a"}, {"assistant", "b"}}}, {}, document);
+  std::string learnt;
+  for (size_t i = 0; i < document.tokens.size(); ++i)
+    if (document.learn[i]) learnt += static_cast<char>(document.tokens[i]);
+  EXPECT_EQ(learnt, "b<|im_end|>");
+  EXPECT_EQ(tokenizer_->decode(document.tokens), "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n");
+  EXPECT_EQ(document.tokens.back(), 256);
+}
+
 }  // namespace
 }  // namespace lmnet

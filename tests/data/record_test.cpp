@@ -24,7 +24,7 @@ TEST(Formats, are_known_by_name) {
   EXPECT_EQ(parse_format("c4"), Format::c4);
   EXPECT_EQ(parse_format("alpaca"), Format::alpaca);
   EXPECT_EQ(parse_format("text"), Format::text);
-  EXPECT_THAT(data_error([] { parse_format("C4"); }), HasSubstr("there are: c4, alpaca, text"));
+  EXPECT_THAT(data_error([] { parse_format("C4"); }), HasSubstr("there are: c4, alpaca, messages, text"));
 }
 
 TEST(Expand, sorts_what_a_glob_names_and_takes_a_file_with_brackets_as_it_is) {
@@ -173,6 +173,35 @@ TEST(Alpaca, reads_the_real_sample) {
     EXPECT_EQ(records[i].answer, json[i]["output"].get<std::string>());
     EXPECT_EQ(records[i].prompt,
               alpaca_prompt(json[i]["instruction"].get<std::string>(), json[i]["input"].get<std::string>()));
+  }
+}
+
+TEST(Messages, are_chats_in_a_list_or_in_lines) {
+  TempFolder folder;
+  const std::string chat =
+      R"({"id": 3, "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]})";
+  for (const auto& file :
+       {folder.write("a.jsonl", chat + "\n" + chat), folder.write("a.json", "[" + chat + "," + chat + "]")}) {
+    const auto records = all_records(file, Format::messages);
+    ASSERT_EQ(records.size(), 2u);
+    ASSERT_EQ(records[1].messages.size(), 2u);
+    EXPECT_EQ(records[1].messages[1].role, "assistant");
+    EXPECT_EQ(records[1].messages[1].content, "Yes?");
+    EXPECT_EQ(records[1].bytes(), 19u);
+  }
+}
+
+TEST(Messages, names_file_record_and_fault) {
+  TempFolder folder;
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"text": "x"})", "has no list \"messages\""},
+      {R"({"messages": []})", "has no messages"},
+      {R"({"messages": [{"role": "user"}]})", "message 0 lacks \"role\" or \"content\""},
+      {R"({"messages": [{"role": "user", "content": 3}]})", "message 0 lacks"},
+      {R"({"messages": ["hello"]})", "message 0 lacks"}};
+  for (const auto& [line, fault] : cases) {
+    const auto file = folder.write("bad.jsonl", line);
+    EXPECT_THAT(error_of(file, Format::messages), AllOf(HasSubstr(file + ": record 0 (line 1)"), HasSubstr(fault)));
   }
 }
 

@@ -6,6 +6,8 @@
 namespace lmnet {
 namespace {
 
+const EdgeKinds block = {EdgeKind::block}, identity;
+
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
@@ -37,8 +39,8 @@ TEST(Outgoing, rows_of_several_sources_to_one_destination_are_one_piece_where_th
 }
 
 TEST(Outgoing, a_skip_leaves_with_its_sources_gap) {
-  const Graph graph = Graph::explicit_graph({{"a", ""}, {"b", ""}},
-                                            {{"input", "a", ""}, {"a", "b", ""}, {"a", "head", ""}, {"b", "head", ""}});
+  const Graph graph =
+      Graph::explicit_graph({{"a", ""}, {"b", ""}}, {{"input", "a"}, {"a", "b"}, {"a", "head"}, {"b", "head"}});
   const Layout layout = whole_layout(graph, 2);
   EXPECT_THAT(outgoing(graph, layout, 0), ElementsAre(Share{1, {0, 2}}, Share{2, {0, 2}}));
   EXPECT_THAT(outgoing(graph, layout, 1), ElementsAre(Share{2, {0, 2}}));
@@ -62,16 +64,16 @@ TEST(GradientGaps, run_from_the_first_part_that_trains_to_the_head) {
   EXPECT_THAT(gradient_gaps(graph, {.edges = true}), ElementsAre(true, true, true));
   EXPECT_THAT(gradient_gaps(graph, {.vertices = true}), ElementsAre(true, true, true));
   EXPECT_THAT(gradient_gaps(graph, {.embeddings = true}), ElementsAre(true, true, true));
+  EXPECT_THAT(gradient_gaps(graph, {.prefix = true}), ElementsAre(true, true, true)) << "it stands before the tokens";
 }
 
 TEST(GradientGaps, do_not_run_before_the_first_edge_with_weights) {
-  const Graph graph =
-      Graph::explicit_graph({{"a", ""}, {"b", ""}, {"c", ""}},
-                            {{"input", "a", ""}, {"a", "b", "identity"}, {"b", "c", "block"}, {"c", "head", ""}});
+  const Graph graph = Graph::explicit_graph({{"a", ""}, {"b", ""}, {"c", ""}},
+                                            {{"input", "a"}, {"a", "b", identity}, {"b", "c", block}, {"c", "head"}});
   EXPECT_THAT(gradient_gaps(graph, {.edges = true}), ElementsAre(false, true, true));
   EXPECT_THAT(gradient_gaps(graph, {.embeddings = true}), ElementsAre(true, true, true));
   EXPECT_THAT(gradient_gaps(Graph::layered("1"), {.edges = true}), ElementsAre(false));
-  EXPECT_THAT(gradient_gaps(Graph::layered("1", {.input_edge = EdgeKind::block}), {.edges = true}), ElementsAre(true));
+  EXPECT_THAT(gradient_gaps(Graph::layered("1", {.input_edge = block}), {.edges = true}), ElementsAre(true));
 }
 
 }  // namespace

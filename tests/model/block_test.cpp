@@ -1,8 +1,7 @@
-#include "model/block.h"
-
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "model/edge.h"
 #include "tests/model/twin.h"
 
 namespace lmnet {
@@ -28,7 +27,7 @@ double largest_difference(const at::Tensor& a, const at::Tensor& b) {
 TEST(Rotary, tables_hold_the_angles_of_both_halves) {
   BackboneConfig backbone = tiny_backbone();
   backbone.head_width = 6;
-  backbone.rope_theta = 500;
+  backbone.rope.theta = 500;
   const Rotary tables = Rotary::tables(backbone, 5, at::kDouble);
   for (int64_t t = 0; t < 5; ++t)
     for (int64_t i = 0; i < 6; ++i) {
@@ -52,27 +51,27 @@ TEST(StackedLinear, is_a_linear_for_each_module) {
 
 TEST(EdgeStack, computes_each_edge_as_if_it_were_alone) {
   const BackboneConfig backbone = tiny_backbone();
-  const Rotary rotary = Rotary::tables(backbone, 4, at::kDouble);
-  EdgeStack stack(backbone, 3, at::kDouble), alone(backbone, 1, at::kDouble);
+  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
+  EdgeStack stack(backbone, {EdgeKind::block}, 3, at::kDouble), alone(backbone, {EdgeKind::block}, 1, at::kDouble);
   randomise(stack);
-  const at::Tensor x = waves({3, 2, 4, 8}), y = stack.forward(x, rotary);
+  const at::Tensor x = waves({3, 2, 4, 8}), y = stack.forward(x, steps);
   EXPECT_EQ(y.sizes(), x.sizes());
   at::NoGradGuard no_grad;
   for (int64_t e = 0; e < 3; ++e) {
     auto from = stack.named_parameters(), to = alone.named_parameters();
     for (auto& item : to) item.value().copy_(from[item.key()][e].unsqueeze(0));
-    EXPECT_LT(largest_difference(alone.forward(x[e].unsqueeze(0), rotary)[0], y[e]), 1e-13);
+    EXPECT_LT(largest_difference(alone.forward(x[e].unsqueeze(0), steps)[0], y[e]), 1e-13);
   }
 }
 
 TEST(EdgeStack, runs_some_of_its_edges_and_leaves_the_gradients_of_the_others_zero) {
   const BackboneConfig backbone = tiny_backbone();
-  const Rotary rotary = Rotary::tables(backbone, 4, at::kDouble);
-  EdgeStack stack(backbone, 4, at::kDouble);
+  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
+  EdgeStack stack(backbone, {EdgeKind::block}, 4, at::kDouble);
   randomise(stack);
   for (at::Tensor& value : stack.parameters()) value.set_requires_grad(true);
-  const at::Tensor x = waves({4, 2, 4, 8}), all = stack.forward(x, rotary);
-  const at::Tensor some = stack.forward(x.index_select(0, at::tensor({1, 3})), rotary, {1, 3});
+  const at::Tensor x = waves({4, 2, 4, 8}), all = stack.forward(x, steps);
+  const at::Tensor some = stack.forward(x.index_select(0, at::tensor({1, 3})), steps, {1, 3});
   EXPECT_LT(largest_difference(some[0].detach(), all[1].detach()), 1e-13);
   EXPECT_LT(largest_difference(some[1].detach(), all[3].detach()), 1e-13);
   torch::autograd::backward({some.sum()});
@@ -85,23 +84,23 @@ TEST(EdgeStack, runs_some_of_its_edges_and_leaves_the_gradients_of_the_others_ze
 
 TEST(Transformer, keeps_the_shape_and_ends_with_its_norm) {
   const BackboneConfig backbone = tiny_backbone("llama");
-  const Rotary rotary = Rotary::tables(backbone, 4, at::kDouble);
+  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
   Transformer transformer(backbone, at::kDouble);
   randomise(transformer);
   at::NoGradGuard no_grad;
-  transformer.named_parameters()["norm"].fill_(1);
-  const at::Tensor y = transformer.forward(waves({3, 4, 8}), rotary);
+  transformer.named_parameters()["norm.weight"].fill_(1);
+  const at::Tensor y = transformer.forward(waves({3, 4, 8}), steps);
   EXPECT_EQ(y.sizes(), (at::IntArrayRef{3, 4, 8}));
   EXPECT_LT(largest_difference((y * y).mean(-1), at::ones({3, 4}, at::kDouble)), 1e-4);
 }
 
 TEST(Transformer, rows_do_not_see_each_other) {
   const BackboneConfig backbone = tiny_backbone();
-  const Rotary rotary = Rotary::tables(backbone, 4, at::kDouble);
+  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
   Transformer transformer(backbone, at::kDouble);
   randomise(transformer);
-  const at::Tensor x = waves({3, 4, 8}), y = transformer.forward(x, rotary);
-  EXPECT_LT(largest_difference(transformer.forward(x.narrow(0, 1, 1), rotary)[0], y[1]), 1e-13);
+  const at::Tensor x = waves({3, 4, 8}), y = transformer.forward(x, steps);
+  EXPECT_LT(largest_difference(transformer.forward(x.narrow(0, 1, 1), steps)[0], y[1]), 1e-13);
 }
 
 }  // namespace

@@ -26,16 +26,18 @@ void expect_near(const at::Tensor& actual, const at::Tensor& expected, double to
 }
 
 /// Everything against the derivative of -log_softmax written down by hand on the whole [M, V].
-void expect_like_plain(const Case& c, double scale, double tolerance) {
+void expect_like_plain(const Case& c, double scale, double tolerance, double smoothing = 0) {
   const at::Tensor hidden = c.hidden.to(at::kDouble), weight = c.weight.to(at::kDouble);
   const at::Tensor log_p = at::log_softmax(at::matmul(hidden, weight.t()), 1);
   const at::Tensor counts = c.learn.to(at::kDouble).unsqueeze(1), target = c.targets.clamp(0).unsqueeze(1);
-  const double sum = -(log_p.gather(1, target) * counts).sum().item<double>();
-  const at::Tensor d_logits = (log_p.exp() - at::zeros_like(log_p).scatter(1, target, 1)) * counts * scale;
+  const at::Tensor wanted =
+      at::zeros_like(log_p).scatter(1, target, 1) * (1 - smoothing) + smoothing / static_cast<double>(weight.size(0));
+  const double sum = -(log_p * wanted * counts).sum().item<double>();
+  const at::Tensor d_logits = (log_p.exp() - wanted) * counts * scale;
 
   at::Tensor weight_gradient =
       at::ones(weight.sizes(), c.hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-  const HeadLoss result = head_loss(c.hidden, c.weight, c.targets, c.learn, scale, true, weight_gradient);
+  const HeadLoss result = head_loss(c.hidden, c.weight, c.targets, c.learn, scale, true, weight_gradient, smoothing);
   EXPECT_NEAR(result.sum, sum, tolerance * sum);
   expect_near(result.hidden_gradient, at::matmul(d_logits, weight), tolerance);
   expect_near(weight_gradient - 1, at::matmul(d_logits.t(), hidden), tolerance);
@@ -51,6 +53,12 @@ TEST(HeadLoss, agrees_with_plain_log_softmax_in_one_chunk_and_in_many) {
 TEST(HeadLoss, stays_near_it_in_narrower_types) {
   expect_like_plain(Case(300, 20'000, at::kFloat), 0.25, 1e-4);
   expect_like_plain(Case(150, 500, at::kBFloat16), 0.25, 0.03);
+}
+
+TEST(HeadLoss, label_smoothing_is_uniform_over_the_vocabulary) {
+  expect_like_plain(Case(50, 11), 0.25, 1e-12, 0.1);
+  expect_like_plain(Case(70, 70'000), 1, 1e-12, 0.3);
+  expect_like_plain(Case(300, 20'000, at::kFloat), 0.25, 1e-4, 0.1);
 }
 
 TEST(HeadLoss, positions_that_do_not_count_have_no_loss_no_gradient_and_any_target) {

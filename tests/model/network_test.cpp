@@ -28,7 +28,7 @@ std::vector<std::string> names(const Network& network) {
 }
 
 TEST(Network, parameters_have_canonical_names) {
-  const std::vector<std::string> all = names(whole_network(Graph::layered("1-2-1", {.input_edge = EdgeKind::block})));
+  const std::vector<std::string> all = names(whole_network(Graph::layered("1-2-1", {.input_edge = {EdgeKind::block}})));
   EXPECT_EQ(std::set(all.begin(), all.end()).size(), all.size());
   EXPECT_THAT(all,
               IsSupersetOf({"embeddings.tokens.weight", "vertices.shared.blocks.1.attention.q.weight",
@@ -79,7 +79,7 @@ TEST(Network, separate_weights_are_separate_vertices) {
 }
 
 TEST(Network, a_rank_has_what_it_holds_in_the_order_of_all_holders) {
-  const Graph graph = Graph::layered("1-3-1", {.input_edge = EdgeKind::block});
+  const Graph graph = Graph::layered("1-3-1", {.input_edge = {EdgeKind::block}});
   Placement placement = whole_placement(graph);
   placement.groups["shared"] = placement.embedding = placement.head = {0, 1};
   for (size_t e = 0; e < graph.edges().size(); ++e)
@@ -111,7 +111,7 @@ TEST(CountParameters, counts_what_the_network_allocates) {
   for (const char* family : {"llama", "qwen2"})
     for (bool tied : {true, false})
       for (Sharing sharing : {Sharing::all, Sharing::level, Sharing::none})
-        for (EdgeKind input_edge : {EdgeKind::identity, EdgeKind::block}) {
+        for (const EdgeKinds& input_edge : {EdgeKinds{}, EdgeKinds{EdgeKind::block}}) {
           const Graph graph = Graph::layered("1-2-1", {.sharing = sharing, .input_edge = input_edge});
           const ParameterCount count = count_parameters(tiny_backbone(family, tied), graph);
           std::map<Parameter::Part, int64_t> allocated;

@@ -13,8 +13,7 @@ namespace {
 using test::Tensors;
 using test::tiny_backbone;
 
-Parameter weight(const std::string& name, int64_t out, int64_t in,
-                 Parameter::Initial initial = Parameter::Initial::normal) {
+Parameter weight(const std::string& name, int64_t out, int64_t in, Parameter::Initial initial = {}) {
   return {Parameter::Part::edges, initial, {0}, at::empty({1, out, in}), {}, {{name, 0, 0, out}}};
 }
 

@@ -21,7 +21,7 @@ at::Tensor Twin::norm(const at::Tensor& x, const std::string& name) const {
 /// x·cos + rotate_half(x)·sin of [B, heads, T, K].
 at::Tensor Twin::rotate(const at::Tensor& x) const {
   const int64_t width = backbone_.head_width, half = width / 2;
-  at::Tensor frequency = 1 / at::pow(backbone_.rope_theta, at::arange(0, width, 2, at::kDouble) / width);
+  at::Tensor frequency = 1 / at::pow(backbone_.rope.theta, at::arange(0, width, 2, at::kDouble) / width);
   at::Tensor angle = at::arange(x.size(2), at::kDouble).unsqueeze(1) * frequency;
   angle = at::cat({angle, angle}, 1);
   at::Tensor half_turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
@@ -56,7 +56,7 @@ at::Tensor Twin::vertex(at::Tensor x, const std::string& group) const {
 }
 
 at::Tensor Twin::edge(const at::Tensor& x, const Edge& edge) const {
-  return edge.kind == EdgeKind::identity ? x : linear(block(x, edge.name + ".block."), edge.name + ".fc");
+  return edge.kinds.empty() ? x : linear(block(x, edge.name + ".block."), edge.name + ".fc");
 }
 
 at::Tensor Twin::hidden(const at::Tensor& tokens) const {
@@ -83,7 +83,7 @@ at::Tensor Twin::loss(const Sequence& sequence) const {
 
 BackboneConfig tiny_backbone(const std::string& model_type, bool tied) {
   BackboneConfig backbone;
-  backbone.model_type = model_type;
+  backbone.family = model_type == "qwen2" ? BackboneConfig::Family::qwen2 : BackboneConfig::Family::llama;
   backbone.hidden_size = 8;
   backbone.intermediate_size = 12;
   backbone.blocks = 2;
@@ -91,7 +91,7 @@ BackboneConfig tiny_backbone(const std::string& model_type, bool tied) {
   backbone.kv_heads = 2;
   backbone.head_width = 2;
   backbone.vocabulary = 11;
-  backbone.rope_theta = 100;
+  backbone.rope.theta = 100;
   backbone.qkv_bias = model_type == "qwen2";
   backbone.tied = tied;
   return backbone;
@@ -109,7 +109,7 @@ void randomise(Network& network, uint64_t seed, double size) {
   at::NoGradGuard no_grad;
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   for (Parameter& parameter : network.parameter_storage()) {
-    const double around = parameter.initial == Parameter::Initial::ones ? 1 : 0;
+    const double around = parameter.initial.mean;
     parameter.value.copy_(at::randn(parameter.value.sizes(), generator, at::kDouble) * size + around);
   }
 }

@@ -33,29 +33,29 @@ void expect_like_twin(const BackboneConfig& backbone, const Graph& graph, const 
 /// Skips between vertices, an input edge into a later level, identity edges, two edges into the head.
 Graph with_skips(const GraphOptions& options = {}, const std::string& group_of_b = "") {
   return Graph::explicit_graph({{"a", ""}, {"b", group_of_b}, {"c", ""}, {"d", group_of_b}},
-                               {{"input", "a", ""},
-                                {"a", "b", ""},
-                                {"a", "c", "identity"},
-                                {"b", "d", ""},
-                                {"c", "d", "block"},
-                                {"a", "d", ""},
-                                {"input", "d", "block"},
-                                {"input", "b", ""},
-                                {"d", "head", ""},
-                                {"b", "head", "block"},
-                                {"a", "head", ""}},
+                               {{"input", "a"},
+                                {"a", "b"},
+                                {"a", "c", EdgeKinds{}},
+                                {"b", "d"},
+                                {"c", "d", EdgeKinds{EdgeKind::block}},
+                                {"a", "d"},
+                                {"input", "d", EdgeKinds{EdgeKind::block}},
+                                {"input", "b"},
+                                {"d", "head"},
+                                {"b", "head", EdgeKinds{EdgeKind::block}},
+                                {"a", "head"}},
                                options);
 }
 
 TEST(Walk, agrees_with_the_twin_on_layered_topologies) {
   for (const char* topology : {"1", "1-2-1", "1-4-4-4-1", "2-3-1", "1-2"})
-    for (EdgeKind input_edge : {EdgeKind::identity, EdgeKind::block})
+    for (const EdgeKinds& input_edge : {EdgeKinds{}, EdgeKinds{EdgeKind::block}})
       expect_like_twin(tiny_backbone(), Graph::layered(topology, {.input_edge = input_edge}));
 }
 
 TEST(Walk, agrees_with_the_twin_on_a_graph_with_skips) {
   for (Aggregation aggregation : {Aggregation::mean, Aggregation::sum})
-    for (EdgeKind input_edge : {EdgeKind::identity, EdgeKind::block})
+    for (const EdgeKinds& input_edge : {EdgeKinds{}, EdgeKinds{EdgeKind::block}})
       expect_like_twin(tiny_backbone(), with_skips({.aggregation = aggregation, .input_edge = input_edge}));
 }
 
@@ -104,13 +104,14 @@ TEST(Walk, frozen_parts_get_no_gradients_and_change_those_of_the_others_not) {
 
 TEST(Walk, gradients_stop_at_levels_that_nothing_trained_feeds) {
   // Only a→b has weights that train; w, a level after b, hangs on identity edges alone.
-  const Graph graph = Graph::explicit_graph({{"a", ""}, {"b", ""}, {"x", ""}, {"w", ""}}, {{"input", "a", ""},
-                                                                                           {"a", "b", "block"},
-                                                                                           {"a", "x", "identity"},
-                                                                                           {"x", "w", "identity"},
-                                                                                           {"a", "w", "identity"},
-                                                                                           {"b", "head", ""},
-                                                                                           {"w", "head", ""}});
+  const Graph graph =
+      Graph::explicit_graph({{"a", ""}, {"b", ""}, {"x", ""}, {"w", ""}}, {{"input", "a"},
+                                                                           {"a", "b", EdgeKinds{EdgeKind::block}},
+                                                                           {"a", "x", EdgeKinds{}},
+                                                                           {"x", "w", EdgeKinds{}},
+                                                                           {"a", "w", EdgeKinds{}},
+                                                                           {"b", "head"},
+                                                                           {"w", "head"}});
   expect_like_twin(tiny_backbone(), graph, {.edges = true});
   expect_like_twin(tiny_backbone(), graph, {.embeddings = true});
 }
@@ -188,7 +189,7 @@ double relative_error(const Tensors& actual, const Tensors& expected) {
 }
 
 TEST(Walk, narrower_types_stay_near_fp64) {
-  const Graph graph = Graph::layered("1-4-4-1", {.input_edge = EdgeKind::block});
+  const Graph graph = Graph::layered("1-4-4-1", {.input_edge = {EdgeKind::block}});
   const Sequence sequence = random_sequence(3, 5, 11, /*masked=*/true);
   for (const auto& [dtype, loss_tolerance, gradient_tolerance] :
        {std::tuple{at::kFloat, 1e-5, 1e-4}, std::tuple{at::kBFloat16, 0.02, 0.1}}) {
@@ -219,7 +220,7 @@ double central_difference(Network& network, const Sequence& sequence, at::Tensor
 }
 
 TEST(Walk, gradients_agree_with_central_differences) {
-  Network network = make_network(tiny_backbone("qwen2", /*tied=*/false), with_skips({.input_edge = EdgeKind::block}));
+  Network network = make_network(tiny_backbone("qwen2", /*tied=*/false), with_skips({.input_edge = {EdgeKind::block}}));
   const Sequence sequence = random_sequence(2, 5, 11, /*masked=*/true);
   bind_gradients(network, kEverything);
   walk_gradients(network, sequence, kEverything);

@@ -16,20 +16,21 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+const EdgeKinds block = {EdgeKind::block};
 constexpr int kMostRanks = 9;
 constexpr int64_t kMostRows = 17;
 
 Graph with_skip(const GraphOptions& options = {}) {
   return Graph::explicit_graph({{"a", ""}, {"b", ""}, {"c", ""}, {"d", ""}},
-                               {{"input", "a", ""},
-                                {"a", "b", ""},
-                                {"a", "c", ""},
-                                {"b", "d", ""},
-                                {"c", "d", ""},
-                                {"a", "d", ""},
-                                {"input", "d", ""},
-                                {"b", "head", ""},
-                                {"d", "head", ""}},
+                               {{"input", "a"},
+                                {"a", "b"},
+                                {"a", "c"},
+                                {"b", "d"},
+                                {"c", "d"},
+                                {"a", "d"},
+                                {"input", "d"},
+                                {"b", "head"},
+                                {"d", "head"}},
                                options);
 }
 
@@ -233,7 +234,7 @@ std::vector<std::vector<int64_t>> traffic(const Plan& plan, int level, int64_t r
 }
 
 TEST(PlanTrace, the_wide_network_on_four_ranks) {
-  const Graph graph = Graph::layered("1-4-4-4-1", {.input_edge = EdgeKind::block});
+  const Graph graph = Graph::layered("1-4-4-4-1", {.input_edge = block});
   const Plan plan(graph, 4, 1, {.edges = true, .vertices = true, .embeddings = true}, true);
   for (int r = 0; r < 4; ++r) {
     const Layout layout = plan.layout(r, 8);
@@ -262,7 +263,7 @@ TEST(PlanTrace, the_wide_network_on_four_ranks) {
 }
 
 TEST(PlanTrace, widths_that_do_not_divide_the_ranks_are_no_special_case) {
-  const Graph graph = Graph::layered("2-3-1", {.input_edge = EdgeKind::block});
+  const Graph graph = Graph::layered("2-3-1", {.input_edge = block});
   const Plan plan = plan_of(graph, 4);
   std::vector<Holders> middle;
   for (int v : graph.level(1)) middle.push_back(plan.placement().edges[graph.edges_from(v).front()]);
@@ -308,7 +309,10 @@ TEST(Plan, the_hash_is_equal_for_equal_and_different_for_different_inputs) {
   for (unsigned bits = 0; bits < 32; ++bits)
     if (bits != 0)
       add(graph, 2, 2, {bits % 2 != 0, bits / 2 % 2 != 0, bits / 4 % 2 != 0, bits / 8 % 2 != 0}, bits >= 16);
-  add(Graph::layered("1-2-1", {.input_edge = EdgeKind::block}), 2, 2, {}, false);
+  add(graph, 2, 2, {.edges = true, .prefix = true}, false);
+  add(Graph::layered("1-2-1", {.input_edge = block}), 2, 2, {}, false);
+  add(Graph::layered("1-2-1", {.input_edge = {EdgeKind::block, EdgeKind::linear}}), 2, 2, {}, false);
+  add(Graph::layered("1-2-1", {.residual = true}), 2, 2, {}, false);
   add(Graph::layered("1-2-1", {.aggregation = Aggregation::sum}), 2, 2, {}, false);
   add(Graph::layered("1-2-1", {.sharing = Sharing::groups}), 2, 2, {}, false);
   EXPECT_EQ(hashes.size(), count);

@@ -31,10 +31,12 @@ make_wheels() {
   python3 - "$work" <<'PYTHON'
 import hashlib, os, sys, zipfile
 work = sys.argv[1]
+version = sys.version_info[:2] if (3, 10) <= sys.version_info[:2] <= (3, 14) else (3, 11)
+python = "cp%d%d" % version
 os.makedirs(f"{work}/wheels")
 pins = []
 for name, version, tag, files in [
-    ("torch", "2.11.0", "cp311-cp311-manylinux_2_28_x86_64", ["torch/include/ATen/ATen.h", "torch/lib/libtorch_cpu.so", "torch/version.py"]),
+    ("torch", "2.11.0", f"{python}-{python}-manylinux_2_28_x86_64", ["torch/include/ATen/ATen.h", "torch/lib/libtorch_cpu.so", "torch/version.py"]),
     ("nvidia_cuda_runtime", "13.0.96", "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64", ["nvidia/cu13/lib/libcudart.so.13"]),
 ]:
     path = f"{work}/wheels/{name}-{version}-{tag}.whl"

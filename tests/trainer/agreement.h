@@ -37,10 +37,13 @@ struct Case {
   std::string topology = "1-2-1";  // or `skip`: an explicit graph
   GraphOptions options = {};
   bool tied = false;
+  BackboneConfig::Family family = BackboneConfig::Family::qwen2;
+  int64_t prefix = 0, classes = 0;
   std::vector<Stage> stages = {{{true, true, true, true}}};
   int64_t rows = 8;  // of the global batch
   int64_t micro_batch = 5;
   Mask mask = Mask::unequal;
+  LossRule rule = {};
   at::ScalarType dtype = at::kDouble;
 };
 
@@ -66,7 +69,7 @@ struct Outcome {
 
 constexpr double kClip = 0.5;
 
-BackboneConfig tiny_backbone(bool tied);
+NetworkShape shape_of(const Case& run);
 Graph graph_of(const Case& run);
 
 /// The global batch of an update.

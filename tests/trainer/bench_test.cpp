@@ -6,6 +6,7 @@
 
 #include "parallel/thread_communicator.h"
 #include "tests/trainer/saved_network_helpers.h"
+#include "trainer/decoding_bench.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -61,6 +62,24 @@ TEST(Bench, RanksMeasureTogether) {
   EXPECT_EQ(result.vertex, 2);
   EXPECT_GT(result.exchange_wait, 0);
   EXPECT_GT(run(2, {.steps = 2}).tokens_per_s, 0);
+}
+
+TEST(Bench, MeasuresGeneration) {
+  const Config config = parse_config(testing::tiny_config, "tiny.yaml");
+  const auto alone = make_thread_communicators(1);
+  const DecodingMeasurement result = measure_decoding(*alone.front(), config, 3, 1);
+  EXPECT_EQ(result.topology, "1-2-1");
+  EXPECT_GT(result.tokens_per_s(), 0);
+  EXPECT_GT(result.recompute_near, 0);
+  EXPECT_GT(result.seconds_far, 0);
+  const int64_t places = 4 * 2 + 4;  // vertices x blocks, edges
+  EXPECT_DOUBLE_EQ(result.cache_mib, places * 2 * 8 * 4 * (1024 - 1 - 1 + 4) / 1048576.0);
+  const Json json = Json::parse(result.json());
+  for (const char* key : {"what", "topology", "precision", "tokens_per_s", "recompute_tokens_per_s", "times_faster",
+                          "positions", "seconds_per_token", "growth", "cache_mib", "parameters"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_THAT(result.text(), HasSubstr("tok/s at position 64"));
+  run_ranks(2, [&](Communicator& world) { EXPECT_THROW(measure_decoding(world, config, 3, 1), AgreedError); });
 }
 
 TEST(Bench, PrintsTheFieldsOfTheInterface) {

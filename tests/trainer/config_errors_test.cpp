@@ -93,22 +93,38 @@ TEST(ConfigErrors, WrongWordNamesTheRightOnes) {
   EXPECT_EQ(parse_error("data: {streams: many}"),
             "x.yaml:1: data.streams: got \"many\", expected a whole number above 0 (or auto)");
   EXPECT_THAT(parse_error("checkpoint: {on_signal: [TERM, TERM]}"), HasSubstr("\"TERM\" stands there twice"));
+  EXPECT_EQ(parse_error("model: {preset: reference-gpt-2}"),
+            "x.yaml:1: model.preset: got \"reference-gpt-2\", expected none, reference-gpt2, reference-causal, "
+            "reference-classifier or reference-classifier-separate, did you mean \"reference-gpt2\"?");
+  EXPECT_EQ(parse_error("train: {optimizer: {decays: matrix}}"),
+            "x.yaml:1: train.optimizer.decays: got \"matrix\", expected matrices, weights or all, did you mean "
+            "\"matrices\"?");
+  EXPECT_EQ(parse_error("data: {tokenizer: byte}"),
+            "x.yaml:1: data.tokenizer: got \"byte\", expected auto, bytes, or a path: a folder (./NAME in the working "
+            "directory) or its tokenizer.json, did you mean \"bytes\"?");
   EXPECT_THAT(parse_error("run: {name: a/b}"), HasSubstr("expected a folder's name without \"/\""));
+}
+
+TEST(ConfigErrors, EdgesAreMappingsWithAKindOrListsOfThem) {
+  const std::string map = "{kind: …} (block, attention, mlp, linear or identity)";
+  EXPECT_EQ(parse_error("model: {edge: block}"),
+            "x.yaml:1: model.edge: got \"block\", expected " + map + ", or a list of such maps");
+  EXPECT_EQ(parse_error("model:\n  input: {edge: []}"),
+            "x.yaml:2: model.input.edge: got an empty list, expected none, " + map + ", or a list of such maps");
+  EXPECT_EQ(parse_error("model:\n  edge:\n    - {kind: block}\n    - block\n"),
+            "x.yaml:4: model.edge[1]: got \"block\", expected " + map);
+  EXPECT_EQ(
+      parse_error("model:\n  edge:\n    - {kind: block}\n    - {kind: atention}\n"),
+      "x.yaml:4: model.edge[1].kind: got \"atention\", expected block, attention, mlp, linear or identity, did you "
+      "mean \"attention\"?");
+  EXPECT_EQ(parse_error("model: {edge: [{knid: block}]}"),
+            "x.yaml:1: unknown key model.edge[0].knid, did you mean model.edge[0].kind?");
 }
 
 TEST(ConfigErrors, PlannedValuesAreRefusedAsSuch) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"model: {preset: reference-gpt2}",
-       "model.preset: \"reference-gpt2\" is planned, not built yet; remove it or set it to none"},
-      {"model: {edge: {kind: mlp}}",
-       "model.edge.kind: \"mlp\" is planned, not built yet; remove it or set it to block"},
-      {"model: {edge: [{kind: block}, {kind: mlp}]}", "model.edge: planned, not built yet; use {kind: block}"},
       {"model: {aggregation: routed}", "model.aggregation: \"routed\" is planned, not built yet; use sum or mean"},
-      {"model: {input: {prefix: 4}}", "model.input.prefix: 4 is planned, not built yet; remove it or set it to 0"},
-      {"model: {input: {edge: {kind: linear}}}",
-       "model.input.edge.kind: \"linear\" is planned, not built yet; remove it or set it to block"},
       {"model: {adapters: [lora]}", "model.adapters: planned, not built yet; remove it or set it to []"},
-      {"data: {tokenizer: /models/x}", "data.tokenizer: \"/models/x\" is planned, not built yet; use bytes"},
       {"data: {on_bad_record: skip}",
        "data.on_bad_record: \"skip\" is planned, not built yet; remove it or set it to fail"},
       {"train: {recompute: blocks}",
@@ -118,13 +134,14 @@ TEST(ConfigErrors, PlannedValuesAreRefusedAsSuch) {
       {"evaluate: {tasks: [gsm8k]}", "evaluate.tasks: planned, not built yet; remove it or set it to []"},
       {"log: {tensorboard: true}", "log.tensorboard: true is planned, not built yet; remove it or set it to false"},
       {"train: {stages: [{trains: [adapters], until: 1u, lr: 1}]}",
-       "train.stages[0].trains[0]: \"adapters\" is planned, not built yet; use edges, vertices, embeddings or head"}};
+       "train.stages[0].trains[0]: \"adapters\" is planned, not built yet; use edges, vertices, embeddings, head or "
+       "prefix"}};
   for (const auto& [yaml, error] : cases) EXPECT_EQ(parse_error(yaml), "x.yaml:1: " + error);
 }
 
 TEST(ConfigErrors, MissingKeyOfAnEntryIsNamed) {
   EXPECT_EQ(parse_error("data:\n  train:\n    - {path: a}\n"),
-            "x.yaml:3: data.train[0].format is missing, expected c4, alpaca or text");
+            "x.yaml:3: data.train[0].format is missing, expected c4, alpaca, messages or text");
   EXPECT_THAT(stage_error("{trains: [edges], lr: 1}"),
               StartsWith("x.yaml:4: train.stages[1].until is missing, expected a length"));
 }

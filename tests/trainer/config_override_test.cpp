@@ -48,8 +48,9 @@ TEST(ConfigOverride, TopologyReplacesAGraph) {
 }
 
 TEST(ConfigOverride, CreatesSectionsThatTheFileDoesNotHave) {
-  EXPECT_EQ(small({"model.input.edge.kind=block"}).model.input_edge, "block");
-  EXPECT_EQ(small({"model.input.edge=none", "model.input.edge.kind=block"}).model.input_edge, "block");
+  EXPECT_EQ(small({"model.input.edge.kind=block"}).model.input_edge, EdgeKinds{EdgeKind::block});
+  EXPECT_EQ(small({"model.input.edge=none", "model.input.edge.kind=block"}).model.input_edge,
+            EdgeKinds{EdgeKind::block});
 }
 
 TEST(ConfigOverride, IndexOnePastTheEndAppends) {

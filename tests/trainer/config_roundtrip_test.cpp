@@ -19,7 +19,8 @@ class Draw {
     Config config;
     config.run = {word(), "runs/" + text(), random_() >> 1, text(), maybe(length({seconds}))};
     config.model = model();
-    config.data = {pick({"auto", "bytes"}), whole(), maybe(whole()), flag(), sources(1), sources(0)};
+    config.data = {
+        pick({"auto", "bytes", "a b/tokenizer", "x.json"}), whole(), maybe(whole()), flag(), sources(1), sources(0)};
     config.train = train();
     config.parallel = {small(), maybe(small()), pick({"auto", "mpi"}), 1 + real()};
     config.checkpoint = {maybe(length({updates})), small(), maybe(length({updates})), {}};
@@ -73,10 +74,21 @@ class Draw {
     }
     model.sharing = pick({"all", "level", "none", "groups"});
     model.aggregation = pick({"sum", "mean"});
-    model.input_edge = pick({"", "block"});
+    model.edge = edge();
+    model.prefix = small() - 1;
+    model.input_edge = edge();
+    model.residual = pick({"none", "first"});
+    model.classes = small() - 1;
+    model.preset = pick({"none", "reference-gpt2", "reference-causal", "reference-classifier-separate"});
     model.output = pick({"first", "mean", "sum"});
     model.precision = pick({"bf16", "fp32", "fp64"});
     return model;
+  }
+
+  EdgeKinds edge() {
+    EdgeKinds kinds(random_() % 4);
+    for (EdgeKind& kind : kinds) kind = static_cast<EdgeKind>(random_() % 4);
+    return kinds;
   }
 
   std::vector<SourceConfig> sources(uint64_t least) {
@@ -90,7 +102,8 @@ class Draw {
     train.micro_batch = small();
     train.global_batch = train.micro_batch * small();
     for (int i = 0; i < 1 + small() % 3; ++i) train.stages.push_back(stage(i));
-    train.optimizer = {real(), real(), real() + 1e-12, real()};
+    train.optimizer = {real(), real(), real() + 1e-12, real(), static_cast<Decays>(random_() % 3)};
+    train.loss = {real(), real()};
     train.clip = real() * 1e10;
     return train;
   }
@@ -98,9 +111,9 @@ class Draw {
   StageConfig stage(int index) {
     StageConfig stage;
     stage.name = text() + std::to_string(index);
-    stage.trains = {"edges", "vertices", "embeddings", "head"};
+    stage.trains = {"edges", "vertices", "embeddings", "head", "prefix"};
     std::shuffle(stage.trains.begin(), stage.trains.end(), random_);
-    stage.trains.resize(1 + random_() % 4);
+    stage.trains.resize(1 + random_() % 5);
     stage.until = length({updates, tokens, epochs});
     if (flag()) stage.lr["default"] = real() * 1e-5;
     for (const std::string& group : stage.trains) {
@@ -153,7 +166,9 @@ model:
   input:
     prefix: 0
     edge: none
+  residual: none
   output: first
+  classes: 0
   adapters: []
   precision: bf16
 data:
@@ -182,7 +197,11 @@ train:
     betas: [0.9, 0.95]
     eps: 1e-08
     weight_decay: 0.1
+    decays: matrices
   clip: 1
+  loss:
+    label_smoothing: 0
+    epsilon: 0
   recompute: none
 parallel:
   vertex: 1

@@ -25,7 +25,7 @@ class EngineTest : public ::testing::Test {
   void run(const Grid& grid, const std::function<void(Engine&)>& body) const {
     run_ranks(grid.data * grid.vertex, [&](Communicator& world) {
       Mesh mesh(world, grid.vertex);
-      Engine engine(tiny_backbone(case_.tied), graph_of(case_), case_.dtype, OptimizerConfig{}, mesh);
+      Engine engine(shape_of(case_), graph_of(case_), case_.dtype, OptimizerConfig{}, mesh);
       initialize(engine);
       engine.begin_stage(case_.stages.front().trains);
       body(engine);

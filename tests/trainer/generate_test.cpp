@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
+#include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "data/errors.h"
+#include "model/graph/errors.h"
 #include "tests/trainer/saved_network_helpers.h"
 #include "trainer/together.h"
 
@@ -105,6 +108,113 @@ TEST(Generate, SamplesOfAPromptDiffer) {
   EXPECT_NE(samples[0].ids, samples[1].ids);
 }
 
+TEST(Generate, SamplesAreThoseOfSeparateRuns) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  Sampling sampling{.max_new_tokens = 15, .temperature = 2, .seed = 9, .samples = 40};  // more than decode together
+  const auto many = generator.generate({prompts[0], prompts[2]}, sampling);
+  for (const int count : {1, 3}) {
+    sampling.samples = count;
+    const auto few = generator.generate({prompts[2]}, sampling);
+    for (int s = 0; s < count; ++s) {
+      EXPECT_EQ(few[s].ids, many[40 + s].ids);
+      EXPECT_EQ(few[s].logprob, many[40 + s].logprob);
+    }
+  }
+}
+
+TEST(Generate, NoNgramOfNewTokensComesTwice) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  std::set<std::vector<int32_t>> pairs;
+  const auto ids = generator.generate({prompts[0]}, {.max_new_tokens = 60, .no_repeat_ngram = 2}).front().ids;
+  for (size_t i = 0; i + 2 <= ids.size(); ++i) EXPECT_TRUE(pairs.insert({ids[i], ids[i + 1]}).second) << i;
+}
+
+TEST(Generate, OneBeamWithoutPenaltyIsGreedy) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  const Completion greedy = generator.generate({prompts[0]}, {.max_new_tokens = 12}).front();
+  const Completion beam = generator.generate({prompts[0]}, {.max_new_tokens = 12, .beams = 1}).front();
+  EXPECT_EQ(beam.ids, greedy.ids);
+  EXPECT_EQ(beam.text, greedy.text);
+  EXPECT_NEAR(beam.logprob, greedy.logprob, 1e-9);
+  EXPECT_GE(generator.generate({prompts[0]}, {.max_new_tokens = 12, .beams = 8, .length_penalty = 0}).front().logprob,
+            greedy.logprob);
+}
+
+TEST(Generate, BeamsEndAtStopTextsOfOneToken) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  const Completion whole = generator.generate({prompts[0]}, {.max_new_tokens = 6, .beams = 1}).front();
+  const std::string stop(1, static_cast<char>(whole.ids[2]));
+  const Completion cut =
+      generator.generate({prompts[0]}, {.max_new_tokens = 6, .stop = {stop}, .beams = 1, .length_penalty = 0}).front();
+  EXPECT_EQ(cut.ids, std::vector<int32_t>(whole.ids.begin(), whole.ids.begin() + 3));
+  EXPECT_EQ(cut.text, whole.text.substr(0, 2));
+  EXPECT_TRUE(cut.stopped);
+  EXPECT_THROW(generator.generate({prompts[0]}, {.stop = {"ab"}, .beams = 2}), ConfigError);
+}
+
+/// The pieces that a listener hears.
+std::vector<std::string> pieces_of(Generator& generator, const Sampling& sampling) {
+  std::vector<std::string> pieces;
+  generator.generate({prompts[0]}, sampling, [&](std::string_view piece) {
+    pieces.emplace_back(piece);
+    return true;
+  });
+  return pieces;
+}
+
+TEST(Generate, PiecesAddUpToTheTextWithoutWhatAStopTextTakesBack) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  const Completion whole = generator.generate({prompts[0]}, {.max_new_tokens = 20}).front();
+  for (const std::string& stop : {std::string("no such text"), whole.text.substr(6, 3), whole.text.substr(19) + "x"}) {
+    const Sampling sampling{.max_new_tokens = 20, .stop = {stop}};
+    const auto pieces = pieces_of(generator, sampling);
+    std::string joined;
+    for (const std::string& piece : pieces) joined += piece;
+    EXPECT_EQ(joined, generator.generate({prompts[0]}, sampling).front().text);
+  }
+}
+
+TEST(Generate, PiecesAreWholeCharacters) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  // A head that likes to begin characters of two bytes, first of all.
+  const std::vector<int32_t> first = generator.generate({prompts[0]}, {.max_new_tokens = 1}).front().ids;
+  Optimizer& optimizer = tiny.network.engine().optimizer();
+  at::Tensor embedding = optimizer.state("embeddings.tokens.weight").value.clone();
+  embedding[0xC3] = embedding[first[0]] * 3;
+  optimizer.assign("embeddings.tokens.weight", embedding);
+  const auto pieces = pieces_of(generator, {.max_new_tokens = 12});
+  ASSERT_EQ(pieces.size(), 12U);
+  EXPECT_EQ(pieces[0], "");  // the beginning of a character
+  ASSERT_FALSE(pieces[1].empty());
+  EXPECT_EQ(pieces[1].front(), '\xC3');  // with its end, or because the end did not come
+}
+
+TEST(Generate, AListenerEndsTheCompletion) {
+  TinyNetwork tiny;
+  int heard = 0;
+  const auto completions =
+      Generator(tiny.network).generate({prompts[0]}, {.max_new_tokens = 20}, [&](std::string_view) {
+        return ++heard < 4;
+      });
+  EXPECT_EQ(completions.front().ids.size(), 4U);
+  EXPECT_FALSE(completions.front().stopped);
+}
+
+TEST(Generate, ChatsAreContinuedByTheAssistant) {
+  TinyNetwork tiny;
+  Generator generator(tiny.network);
+  const std::string chat = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+  const Completion completion = generator.generate({{"", {}, {{"user", "Hi"}}}}, {.max_new_tokens = 8}).front();
+  EXPECT_EQ(completion.ids, generator.generate({{chat, {}}}, {.max_new_tokens = 8}).front().ids);
+  EXPECT_EQ(completion.prompt, chat);
+}
+
 TEST(Generate, StopTextsEndATextAndAreCutOff) {
   TinyNetwork tiny;
   Generator generator(tiny.network);
@@ -187,20 +297,56 @@ TEST(Generate, AMissingCheckpointEndsAllRanksWithThree) {
   });
 }
 
-TEST(Prompts, AreTextsOrIds) {
+std::string answers_to(const std::filesystem::path& checkpoint, const std::string& typed) {
+  std::istringstream lines(typed);
+  std::streambuf* terminal = std::cin.rdbuf(lines.rdbuf());
+  std::cin.clear();
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
+  run_ranks(1, [&](Communicator& world) { generate_interactively(world, checkpoint, {.max_new_tokens = 6}); });
+  std::cin.rdbuf(terminal);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr(" tok/s\n"));
+  return ::testing::internal::GetCapturedStdout();
+}
+
+TEST(Generate, LinesAreAnsweredUntilTheInputEnds) {
+  TinyNetwork tiny;
+  const auto text = [&](const std::string& prompt) {
+    return Generator(tiny.network).generate({{prompt, {}}}, {.max_new_tokens = 6}).front().text + "\n";
+  };
+  EXPECT_EQ(answers_to(tiny.checkpoint, "Once upon\n\n  \na\nand no end of line"),
+            text("Once upon") + text("a") + text("and no end of line"));
+}
+
+TEST(Generate, ASingleTextIsPrintedAsItGrows) {
+  TinyNetwork tiny;
+  ::testing::internal::CaptureStdout();
+  run_ranks(1,
+            [&](Communicator& world) { generate(world, tiny.checkpoint, {prompts[0]}, {.max_new_tokens = 9}, false); });
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(),
+            Generator(tiny.network).generate({prompts[0]}, {.max_new_tokens = 9}).front().text + "\n");
+}
+
+TEST(Prompts, AreTextsIdsOrChats) {
   TemporaryFolder folder;
-  std::ofstream(folder / "p.jsonl") << "{\"prompt\": \"a\\n\", \"id\": 7}\n\n{\"ids\": [1, 2]}\n";
+  std::ofstream(folder / "p.jsonl") << "{\"prompt\": \"a\\n\", \"id\": 7}\n\n{\"ids\": [1, 2]}\n"
+                                       "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}\n";
   const auto read = read_prompts(folder / "p.jsonl");
-  ASSERT_EQ(read.size(), 2U);
+  ASSERT_EQ(read.size(), 3U);
   EXPECT_EQ(read[0].text, "a\n");
   EXPECT_EQ(read[1].ids, (std::vector<int32_t>{1, 2}));
+  ASSERT_EQ(read[2].messages.size(), 1U);
+  EXPECT_EQ(read[2].messages[0].role, "user");
+  EXPECT_EQ(read[2].messages[0].content, "Hi");
 }
 
 TEST(Prompts, BadLinesAreNamed) {
   EXPECT_EQ(error_text("{\"prompt\": \"a\"}\n{\"prompt\": 3}\n"), "p.jsonl:2: \"prompt\" must be a text");
   EXPECT_THAT(error_text("{\"prompt\"\n"), HasSubstr("p.jsonl:1: no JSON object"));
-  EXPECT_THAT(error_text("{\"text\": \"a\"}\n"), HasSubstr("p.jsonl:1: a prompt has either"));
-  EXPECT_THAT(error_text("{\"messages\": []}\n"), HasSubstr("p.jsonl:1: \"messages\" is planned"));
+  EXPECT_THAT(error_text("{\"text\": \"a\"}\n"), HasSubstr("p.jsonl:1: a prompt has one of"));
+  EXPECT_THAT(error_text("{\"prompt\": \"a\", \"ids\": [1]}\n"), HasSubstr("p.jsonl:1: a prompt has one of"));
+  EXPECT_THAT(error_text("{\"messages\": []}\n"), HasSubstr("p.jsonl:1: \"messages\" must be a list"));
+  EXPECT_THAT(error_text("{\"messages\": [{\"role\": 1}]}\n"), HasSubstr("p.jsonl:1: \"messages\" must be a list"));
   EXPECT_THAT(error_text("{\"ids\": [-1]}\n"), HasSubstr("p.jsonl:1: \"ids\" must be a list"));
   EXPECT_THAT(error_text("\n"), HasSubstr("p.jsonl: there is no prompt"));
   EXPECT_THROW(read_prompts("/nowhere/p.jsonl"), DataError);

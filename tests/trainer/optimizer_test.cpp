@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/trainer/agreement.h"
@@ -28,7 +29,7 @@ class OptimizerTest : public ::testing::Test {
 
   void make(at::ScalarType dtype) {
     Graph graph = Graph::layered("1-2-1");
-    network_ = std::make_unique<Network>(tiny_backbone(false), graph, whole_placement(graph), 0, dtype);
+    network_ = std::make_unique<Network>(shape_of({}), graph, whole_placement(graph), 0, dtype);
     optimizer_ = std::make_unique<Optimizer>(*network_, config_);
     for (const Parameter& parameter : network_->parameter_storage())
       for (const View& view : parameter.views) optimizer_->assign(view.name, initial_value(parameter, view, 1));
@@ -97,6 +98,25 @@ TEST_F(OptimizerTest, follows_the_formula_of_AdamW_and_decays_matrices_only) {
   expect_value(kNorm, norm.value);
   EXPECT_TRUE(at::allclose(optimizer_->state(kEdgeMatrix).exp_avg, matrix.m, 1e-13, 1e-15));
   EXPECT_TRUE(at::allclose(optimizer_->state(kEdgeMatrix).exp_avg_sq, matrix.v, 1e-13, 1e-15));
+}
+
+TEST_F(OptimizerTest, decays_what_the_rule_names) {
+  const std::map<Decays, std::vector<std::string>> rules = {{Decays::matrices, {kEdgeMatrix}},
+                                                            {Decays::weights, {kEdgeMatrix, kNorm}},
+                                                            {Decays::all, {kEdgeMatrix, kNorm, kEdgeBias}}};
+  for (const auto& [rule, decaying] : rules) {
+    config_.decays = rule;
+    make(at::kDouble);
+    optimizer_->begin_stage({.edges = true});
+    std::map<std::string, Adam> expected;
+    for (const char* name : {kEdgeMatrix, kNorm, kEdgeBias}) expected[name] = adam(name);
+    step(1, {{Part::edges, 1e-2}});
+    for (auto& [name, parameter] : expected) {
+      const bool decays = std::ranges::find(decaying, name) != decaying.end();
+      parameter.step(gradient_of(name, 1), 1e-2, decays ? config_.weight_decay : 0, config_);
+      expect_value(name, parameter.value);
+    }
+  }
 }
 
 TEST_F(OptimizerTest, corrects_the_bias_of_a_part_that_joins_later_by_its_own_steps) {

@@ -68,6 +68,23 @@ TEST(Sampler, RepetitionPenaltyWeakensEachSeenTokenOnce) {
   EXPECT_NEAR(got.at(2), softmax({0.25, 2, -2, 1})[2], 2e-4);
 }
 
+TEST(Sampler, BannedTokensAreNotChosen) {
+  EXPECT_EQ(choose_token(logits, {}, {}, 0, {1}).id, 3);
+  for (int i = 0; i < 100; ++i) EXPECT_NE(choose_token(logits, {}, {.temperature = 5}, i / 100.0, {1, 2}).id % 3, 1);
+  EXPECT_EQ(choose_token(logits, {}, {}, 0, {0, 1, 2, 3}).id, 1);  // a ban of everything is none
+}
+
+TEST(Sampler, TokensThatRepeatAnNgramAreFound) {
+  const std::vector<int32_t> tokens = {1, 2, 3, 1, 2, 4, 1, 2};
+  EXPECT_EQ(repeating_tokens(tokens, 3), (std::set<int32_t>{3, 4}));
+  EXPECT_EQ(repeating_tokens(tokens, 2), (std::set<int32_t>{3, 4}));
+  EXPECT_EQ(repeating_tokens(tokens, 1), (std::set<int32_t>{1, 2, 3, 4}));
+  EXPECT_EQ(repeating_tokens(tokens, 4), (std::set<int32_t>{}));
+  EXPECT_EQ(repeating_tokens(tokens, 0), (std::set<int32_t>{}));
+  EXPECT_EQ(repeating_tokens(std::vector<int32_t>{7, 7}, 2), (std::set<int32_t>{7}));
+  EXPECT_EQ(repeating_tokens({}, 1), (std::set<int32_t>{}));
+}
+
 TEST(Sampler, LogprobIsOfTheUntouchedDistribution) {
   const Choice choice = choose_token(logits, std::vector<int32_t>{1}, {.temperature = 0.1, .repetition_penalty = 9}, 0);
   EXPECT_EQ(choice.id, 3);
@@ -100,6 +117,9 @@ TEST(Sampler, WrongOptionsAreNamed) {
   EXPECT_EQ(error({.top_p = 1.5}), "--top-p takes a number above 0, up to 1, not 1.5");
   EXPECT_EQ(error({.temperature = -1}), "--temperature takes a number from 0 (greedy) on, not -1");
   EXPECT_EQ(error({.max_new_tokens = 0}), "--max-new-tokens takes a whole number from 1 on, not 0");
+  EXPECT_EQ(error({.no_repeat_ngram = -1}), "--no-repeat-ngram takes a whole number from 0 (off) on, not -1");
+  EXPECT_THAT(error({.temperature = 1, .beams = 2}), ::testing::HasSubstr("--beam finds the likeliest text"));
+  EXPECT_EQ(error({.beams = 2}), "no error");
 }
 
 }  // namespace

@@ -30,12 +30,11 @@ inline std::filesystem::path save_tiny_network(const std::filesystem::path& dir,
   Mesh mesh(*alone.front(), 1);
   const Config config = parse_config(tiny_config, "tiny.yaml");
   const ModelSpec spec = resolve_model(config.model);
-  Engine engine(spec.backbone, spec.graph, spec.dtype, {}, mesh);
+  Engine engine(spec.shape, spec.graph, spec.dtype, {}, mesh);
   engine.initialize(config.run.seed);
   Optimizer& optimizer = engine.optimizer();
   for (const std::string& name : optimizer.names())
-    if (optimizer.parameter(name).initial == Parameter::Initial::normal)
-      optimizer.assign(name, optimizer.state(name).value * 20);
+    if (optimizer.parameter(name).initial.drawn()) optimizer.assign(name, optimizer.state(name).value * 20);
   RunState state;
   state.run = {update, update * 24};
   return save_checkpoint(dir, engine, state, {}, tiny_config, "edges");

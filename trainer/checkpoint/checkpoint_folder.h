@@ -41,10 +41,11 @@ class CheckpointWriter {
   /// Every rank, those that added nothing too: completes this rank's files and leaves their digests for rank 0.
   void hand_in();
 
-  /// Rank 0, after all vertex_parallel × data_parallel ranks handed in: adds the texts and the manifest (its update,
-  /// files and tensors are filled in here) and gives the folder its name, in place of one that has it already. Returns
-  /// the folder.
-  std::filesystem::path finish(Manifest manifest, std::string_view config_yaml, std::string_view state_json);
+  /// Rank 0, after all vertex_parallel × data_parallel ranks handed in: adds the texts (`others` by file name) and the
+  /// manifest (its update, files and tensors are filled in here) and gives the folder its name, in place of one that
+  /// has it already. Returns the folder.
+  std::filesystem::path finish(Manifest manifest, std::string_view config_yaml, std::string_view state_json,
+                               const std::map<std::string, std::string>& others = {});
 
  private:
   std::filesystem::path part_path(int rank) const;

@@ -55,7 +55,8 @@ void CheckpointWriter::add_text(Manifest& manifest, const std::string& name, std
   manifest.files.push_back({name, text.size(), crc32c(std::as_bytes(std::span(text)))});
 }
 
-fs::path CheckpointWriter::finish(Manifest manifest, std::string_view config_yaml, std::string_view state_json) {
+fs::path CheckpointWriter::finish(Manifest manifest, std::string_view config_yaml, std::string_view state_json,
+                                  const std::map<std::string, std::string>& others) {
   manifest.update = update_;
   manifest.files.clear();
   manifest.tensors.clear();
@@ -70,6 +71,7 @@ fs::path CheckpointWriter::finish(Manifest manifest, std::string_view config_yam
   }
   add_text(manifest, "config.yaml", config_yaml);
   add_text(manifest, "state.json", state_json);
+  for (const auto& [name, text] : others) add_text(manifest, name, text);
   write_text(temporary() / "manifest.json", to_json(manifest));
   sync_folder(temporary());
   open_checkpoint(temporary());

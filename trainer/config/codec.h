@@ -1,6 +1,7 @@
 #pragma once
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -40,6 +41,9 @@ struct Codec {
 Codec<std::string> text();
 /// One of the words that are built; those that are planned are known and refused as such.
 Codec<std::string> choice(std::vector<std::string> built, std::vector<std::string> planned = {});
+/// The same where each word stands for a value.
+template <class T>
+Codec<T> one_of(std::vector<std::pair<std::string, T>> values);
 Codec<bool> boolean();
 Codec<int64_t> whole(int64_t least, int64_t most = std::numeric_limits<int64_t>::max());
 
@@ -64,6 +68,17 @@ template <class To, class From>
 Codec<To> convert(Codec<From> codec, std::function<To(const From&)> to, std::function<From(const To&)> from) {
   return {codec.allowed, [=](const Node& node, const std::string& path) { return to(codec.read(node, path)); },
           [=](const To& value) { return codec.write(from(value)); }};
+}
+
+template <class T>
+Codec<T> one_of(std::vector<std::pair<std::string, T>> values) {
+  std::vector<std::string> words;
+  for (const auto& [word, value] : values) words.push_back(word);
+  const auto find = [values](const auto& what, auto member) { return *std::ranges::find(values, what, member); };
+  using Pair = std::pair<std::string, T>;
+  return convert<T, std::string>(
+      choice(std::move(words)), [find](const std::string& word) { return find(word, &Pair::first).second; },
+      [find](const T& value) { return find(value, &Pair::second).first; });
 }
 
 template <class To, class From>
@@ -171,6 +186,15 @@ class Mapping {
     return add({name, Need::optional,
                 [=](T& object, const Node& node, const std::string& path) { keys.read(object, node, path); },
                 [=](const T& object) { return keys.write(object); }},
+               keys.codec(), "");
+  }
+
+  /// A section of keys that is a struct of its own. Values that the object has already are what the keys default to.
+  template <class M>
+  Mapping& section(const std::string& name, M T::*member, const Mapping<M>& keys) {
+    return add({name, Need::optional,
+                [=](T& object, const Node& node, const std::string& path) { keys.read(object.*member, node, path); },
+                [=](const T& object) { return keys.write(object.*member); }},
                keys.codec(), "");
   }
 

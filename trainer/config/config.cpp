@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "model/graph/errors.h"
+#include "trainer/config/presets.h"
 #include "trainer/config/schema.h"
 #include "trainer/config/words.h"
 
@@ -23,6 +24,7 @@ Config read_config(const std::string& yaml, const std::string& where, std::span<
   for (const std::string& argument : overrides) config::apply_override(tree, argument);
   const auto schema = config::config_schema();
   config::check_keys(tree, schema.keys());
+  config::apply_preset(tree);
   Config result;
   schema.read(result, tree, "");
   result.where = where;
@@ -144,7 +146,7 @@ std::string config_reference() {
   for (const KeyInfo& key : keys) {
     table += fmt::format("{:<30} {:<18} {} | {}\n", key.path, standard(key), key.meaning, key.allowed);
   }
-  return table;
+  return table + "\n" + config::preset_reference();
 }
 
 }  // namespace lmnet

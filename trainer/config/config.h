@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/graph/graph.h"
+
 namespace lmnet {
 
 /// A length of training: `2000u` updates, `20Gt` tokens, `3e` epochs, `24h` time.
@@ -29,30 +31,34 @@ struct RunConfig {
 };
 
 struct ModelConfig {
-  std::string backbone;         // a path (checkpoint of topology 1, config.json, folder); empty when given as a mapping
+  std::string backbone;         // a path (Hugging Face folder, checkpoint of topology 1, config.json); empty: a mapping
   std::string backbone_json;    // the mapping as JSON text; empty when given as a path
   std::string topology = "1";   // the string; empty when an explicit graph is given
   std::string topology_json;    // the explicit graph {vertices: …, edges: …} as JSON text, in the order written
   std::string sharing = "all";  // all | level | none | groups
-  std::string edge = "block";
+  std::string preset = "none";  // whose defaults the other keys had
+  EdgeKinds edge = {EdgeKind::block};
   std::string aggregation = "mean";  // sum | mean
-  std::string input_edge;            // "" = none | block
-  std::string output = "first";      // first | mean | sum
-  std::string precision = "bf16";    // bf16 | fp32 | fp64
-  std::string where;                 // file:line of `model`, for errors about the topology
+  int64_t prefix = 0;                // vectors before the tokens
+  EdgeKinds input_edge;
+  std::string residual = "none";   // none | first
+  std::string output = "first";    // first | mean | sum
+  int64_t classes = 0;             // 0 = a language head
+  std::string precision = "bf16";  // bf16 | fp32 | fp64
+  std::string where;               // file:line of `model`, for errors about the topology
   bool operator==(const ModelConfig&) const = default;
 };
 
 struct SourceConfig {
   std::string path;    // a file or a glob
-  std::string format;  // c4 | alpaca | text
+  std::string format;  // c4 | alpaca | messages | text
   double weight = 1;
   std::string where;  // file:line and key path, for errors found when the source is opened
   bool operator==(const SourceConfig&) const = default;
 };
 
 struct DataConfig {
-  std::string tokenizer = "auto";
+  std::string tokenizer = "auto";  // auto | bytes | a path
   int64_t sequence_length = 0;
   std::optional<int64_t> streams;  // empty = auto
   bool packing = true;
@@ -65,7 +71,7 @@ enum class ScheduleKind { constant, linear, cosine };
 
 struct StageConfig {
   std::string name;
-  std::vector<std::string> trains;  // edges | vertices | embeddings | head
+  std::vector<std::string> trains;  // edges | vertices | embeddings | head | prefix
   Span until;
   std::map<std::string, double> lr;  // by trained group, "default" for the rest
   ScheduleKind schedule = ScheduleKind::constant;
@@ -73,9 +79,19 @@ struct StageConfig {
   bool operator==(const StageConfig&) const = default;
 };
 
+/// What weight decay acts on: matrices (no norm, no bias), weights (everything but biases), or all.
+enum class Decays { matrices, weights, all };
+
 struct OptimizerConfig {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
+  Decays decays = Decays::matrices;
   bool operator==(const OptimizerConfig&) const = default;
+};
+
+struct LossConfig {
+  double label_smoothing = 0;
+  double epsilon = 0;  // loss = Σ / (number of targets + epsilon)
+  bool operator==(const LossConfig&) const = default;
 };
 
 struct TrainConfig {
@@ -84,6 +100,7 @@ struct TrainConfig {
   std::vector<StageConfig> stages;
   OptimizerConfig optimizer;
   double clip = 1.0;  // 0 = off
+  LossConfig loss;
   bool operator==(const TrainConfig&) const = default;
 };
 
@@ -127,7 +144,8 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
-/// Reads a YAML file and applies `key=value` overrides (`train.stages[0].lr=1e-3`). Strict: unknown, duplicate,
+/// Reads a YAML file, applies `key=value` overrides (`train.stages[0].lr=1e-3`), then the defaults of `model.preset`
+/// where nothing else was given. Strict: unknown, duplicate,
 /// mistyped and out-of-range keys, and values that are planned but not built, throw ConfigError with file:line (or the
 /// argument), key path, allowed values and the nearest valid name.
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});

@@ -5,6 +5,8 @@
 #include <limits>
 #include <tuple>
 
+#include "trainer/config/edges.h"
+#include "trainer/config/presets.h"
 #include "trainer/config/stages.h"
 #include "trainer/config/words.h"
 
@@ -31,29 +33,6 @@ Codec<TextOrMapping> text_or_mapping(const std::string& allowed) {
           }};
 }
 
-Codec<std::string> edge_kind(bool may_be_none) {
-  const std::string allowed = may_be_none ? "none or {kind: block}" : "{kind: block}";
-  const Codec<std::string> kind = choice({"block"}, {"attention", "mlp", "linear", "identity"});
-  return {allowed,
-          [=](const Node& node, const std::string& path) -> std::string {
-            if (may_be_none && node.kind == Node::Kind::scalar && node.text == "none") return "";
-            if (node.kind == Node::Kind::list) refuse_planned(node, path, "use " + allowed);
-            if (node.kind != Node::Kind::map) refuse(node, path, allowed);
-            const std::array<std::string, 1> known = {"kind"};
-            for (const Node& entry : node.items) {
-              if (entry.key != "kind") refuse_key(entry, path, known);
-            }
-            if (node.items.empty()) refuse(node, path, allowed);
-            return kind.read(node.items.front(), join(path, "kind"));
-          },
-          [=](const std::string& value) {
-            if (value.empty()) return Node::word("none");
-            Node node{.kind = Node::Kind::map, .items = {kind.write(value)}};
-            node.items.front().key = "kind";
-            return node;
-          }};
-}
-
 Codec<std::string> folder_name() {
   Codec<std::string> codec = text();
   codec.allowed = "a folder's name";
@@ -68,13 +47,16 @@ Codec<std::string> folder_name() {
 }
 
 Codec<std::string> tokenizer_name() {
-  Codec<std::string> codec = choice({"auto", "bytes"});
-  codec.read = [read = codec.read](const Node& node, const std::string& path) {
+  Codec<std::string> codec = text();
+  codec.allowed = "auto, bytes, or a path: a folder (./NAME in the working directory) or its tokenizer.json";
+  codec.read = [=, allowed = codec.allowed](const Node& node, const std::string& path) {
     const bool is_path = node.text.find('/') != node.text.npos || node.text.ends_with(".json");
-    if (is_path) refuse_planned(node, path, "use bytes");
-    return read(node, path);
+    if (node.kind == Node::Kind::scalar && is_path) return node.text;
+    if (node.kind != Node::Kind::scalar || (node.text != "auto" && node.text != "bytes")) {
+      refuse(node, path, allowed + did_you_mean(node.text, std::array<std::string, 2>{"auto", "bytes"}));
+    }
+    return node.text;
   };
-  codec.allowed += " (planned: a folder or tokenizer.json)";
   return codec;
 }
 
@@ -103,8 +85,11 @@ Mapping<RunConfig> run_keys() {
 Mapping<ModelConfig> model_keys() {
   using Model = ModelConfig;
   Mapping<Model> input;
-  input.constant<int64_t>("prefix", 0, only<int64_t>(0, whole(0), "more"), "learnt vectors before the input")
-      .key("edge", &Model::input_edge, edge_kind(true), "between the embeddings and each vertex of the first level");
+  input
+      .key("prefix", &Model::prefix, whole(0), "vectors before the tokens of each row, without a position of their own")
+      .key("edge", &Model::input_edge, edge_kinds(true), "between the embeddings and each vertex of the first level");
+  std::vector<std::string> presets = preset_names();
+  presets.insert(presets.begin(), "none");
   Mapping<Model> keys;
   keys.bound<TextOrMapping>(
           "backbone",
@@ -115,7 +100,9 @@ Mapping<ModelConfig> model_keys() {
             std::tie(model.backbone, model.backbone_json) = std::tie(value.text, value.json);
           },
           text_or_mapping("a path or a mapping with the keys of a config.json"),
-          "a checkpoint of topology 1; or a config.json or a mapping with its keys: random weights", Need::to_train)
+          "a Hugging Face folder or a checkpoint of topology 1; or a config.json or a mapping with its keys: random "
+          "weights",
+          Need::to_train)
       .bound<TextOrMapping>(
           "topology",
           [](const Model& model) {
@@ -125,17 +112,17 @@ Mapping<ModelConfig> model_keys() {
             std::tie(model.topology, model.topology_json) = std::tie(value.text, value.json);
           },
           text_or_mapping("a string such as 1-4-1 or a mapping {vertices: …, edges: …}"),
-          "how many vertices each level has")
+          "how many vertices each level has; a vertex of a graph may name a group and a backbone, an edge a kind")
       .key("sharing", &Model::sharing, choice({"all", "level", "none", "groups"}), "which vertices share weights")
-      .constant<std::string>("preset", "none",
-                             choice({"none"}, {"reference-gpt2", "reference-causal", "reference-classifier",
-                                               "reference-classifier-separate"}),
-                             "a model as published")
-      .key("edge", &Model::edge, edge_kind(false), "between vertices of neighbouring levels")
+      .key("preset", &Model::preset, choice(presets), "a network as published: defaults for the other keys, see below")
+      .key("edge", &Model::edge, edge_kinds(false), "between vertices; a list is a chain in order of execution")
       .key("aggregation", &Model::aggregation, choice({"sum", "mean"}, {"weighted", "routed", "concat"}),
            "of the edges that meet in a vertex")
       .group("input", input)
+      .key("residual", &Model::residual, choice({"none", "first"}),
+           "first: the first vertex is added to what the head reads")
       .key("output", &Model::output, choice({"first", "mean", "sum"}), "which vertices of the last level feed the head")
+      .key("classes", &Model::classes, whole(0), "rows of a head that classifies; 0: the head gives the next token")
       .constant<std::vector<std::string>>("adapters", {}, empty_list(), "lora, prefix, adapter_l, adapter_h")
       .key("precision", &Model::precision, choice({"bf16", "fp32", "fp64"}), "bf16 keeps fp32 master weights")
       .check([](Model& model, const Node& node, const std::string&) {
@@ -148,8 +135,8 @@ Mapping<ModelConfig> model_keys() {
 Mapping<SourceConfig> source_keys() {
   Mapping<SourceConfig> keys;
   keys.key("path", &SourceConfig::path, given(text()), "a file or a glob", Need::always)
-      .key("format", &SourceConfig::format, given(choice({"c4", "alpaca", "text"})), "how its records are written",
-           Need::always)
+      .key("format", &SourceConfig::format, given(choice({"c4", "alpaca", "messages", "text"})),
+           "how its records are written", Need::always)
       .key("weight", &SourceConfig::weight, real(above_zero()), "its share of the tokens")
       .check([](SourceConfig& source, const Node& node, const std::string& path) {
         source.where = fmt::format("{}: {}", node.find("path")->where, join(path, "path"));
@@ -160,7 +147,8 @@ Mapping<SourceConfig> source_keys() {
 Mapping<DataConfig> data_keys() {
   const auto sources = list_of(source_keys().codec(), "a list of {path, format, weight}");
   Mapping<DataConfig> keys;
-  keys.key("tokenizer", &DataConfig::tokenizer, tokenizer_name(), "auto is the backbone's")
+  keys.key("tokenizer", &DataConfig::tokenizer, tokenizer_name(),
+           "auto is the one in the backbone's folder, else bytes")
       .key("sequence_length", &DataConfig::sequence_length, given(whole(1)), "tokens of a sequence", Need::to_train)
       .key("streams", &DataConfig::streams, or_word("auto", whole(1)), "independent readers; fixed when a run begins")
       .key("packing", &DataConfig::packing, boolean(), "several texts in one sequence")
@@ -188,7 +176,18 @@ Mapping<OptimizerConfig> optimizer_keys() {
           [](Optimizer& o, const std::vector<double>& values) { o.beta1 = values[0], o.beta2 = values[1]; }, betas,
           "decay of the two moments")
       .key("eps", &Optimizer::eps, real(above_zero()), "added to the root of the second moment")
-      .key("weight_decay", &Optimizer::weight_decay, real(zero_or_above()), "on matrices only");
+      .key("weight_decay", &Optimizer::weight_decay, real(zero_or_above()), "pulls what decays towards 0")
+      .key("decays", &Optimizer::decays,
+           one_of<Decays>({{"matrices", Decays::matrices}, {"weights", Decays::weights}, {"all", Decays::all}}),
+           "what weight_decay acts on; weights: everything but biases");
+  return keys;
+}
+
+Mapping<LossConfig> loss_keys() {
+  Mapping<LossConfig> keys;
+  keys.key("label_smoothing", &LossConfig::label_smoothing, real(share()), "share of the target spread over all tokens")
+      .key("epsilon", &LossConfig::epsilon, real(zero_or_above()),
+           "added to the number of targets that divides the sum");
   return keys;
 }
 
@@ -199,8 +198,9 @@ Mapping<TrainConfig> train_keys() {
            Need::to_train)
       .key("stages", &TrainConfig::stages, list_of(stage_keys().codec(), "a list of stages {trains, until, lr, …}"),
            "what trains, how long, how fast, one after the other", Need::to_train)
-      .key("optimizer", &TrainConfig::optimizer, optimizer_keys().codec(), "")
+      .section("optimizer", &TrainConfig::optimizer, optimizer_keys())
       .key("clip", &TrainConfig::clip, real(zero_or_above()), "largest norm of the gradient; 0 = off")
+      .section("loss", &TrainConfig::loss, loss_keys())
       .constant<std::string>("recompute", "none", choice({"none"}, {"blocks"}), "forward again instead of keeping")
       .check([](TrainConfig& train, const Node& node, const std::string& path) {
         if (const Node* stages = node.find("stages")) name_stages(train.stages, *stages, join(path, "stages"));
@@ -254,14 +254,14 @@ Mapping<LogConfig> log_keys() {
 
 Mapping<Config> config_schema() {
   Mapping<Config> keys;
-  keys.key("run", &Config::run, run_keys().codec(), "")
-      .key("model", &Config::model, model_keys().codec(), "")
-      .key("data", &Config::data, data_keys().codec(), "")
-      .key("train", &Config::train, train_keys().codec(), "")
-      .key("parallel", &Config::parallel, parallel_keys().codec(), "")
-      .key("checkpoint", &Config::checkpoint, checkpoint_keys().codec(), "")
-      .key("evaluate", &Config::evaluate, evaluate_keys().codec(), "")
-      .key("log", &Config::log, log_keys().codec(), "");
+  keys.section("run", &Config::run, run_keys())
+      .section("model", &Config::model, model_keys())
+      .section("data", &Config::data, data_keys())
+      .section("train", &Config::train, train_keys())
+      .section("parallel", &Config::parallel, parallel_keys())
+      .section("checkpoint", &Config::checkpoint, checkpoint_keys())
+      .section("evaluate", &Config::evaluate, evaluate_keys())
+      .section("log", &Config::log, log_keys());
   return keys;
 }
 

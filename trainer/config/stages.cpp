@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 
 #include "trainer/config/words.h"
 
@@ -37,19 +36,6 @@ Codec<Rates> rates() {
           }};
 }
 
-Codec<ScheduleKind> schedules() {
-  static constexpr std::array kinds = {ScheduleKind::constant, ScheduleKind::linear, ScheduleKind::cosine};
-  static constexpr std::array names = {"constant", "linear", "cosine"};
-  return convert<ScheduleKind, std::string>(
-      choice({names.begin(), names.end()}),
-      [](const std::string& name) {
-        return kinds[static_cast<size_t>(std::ranges::find(names, name) - names.begin())];
-      },
-      [](const ScheduleKind& kind) {
-        return std::string(names[static_cast<size_t>(std::ranges::find(kinds, kind) - kinds.begin())]);
-      });
-}
-
 /// Each trained group needs a rate, and each rate a trained group.
 void check_rates(const StageConfig& stage, const Node& node, const std::string& path) {
   const std::string lr = join(path, "lr");
@@ -71,8 +57,8 @@ void check_rates(const StageConfig& stage, const Node& node, const std::string& 
 }  // namespace
 
 Mapping<StageConfig> stage_keys() {
-  const std::string groups = "a list of edges, vertices, embeddings and head";
-  const auto group = choice({"edges", "vertices", "embeddings", "head"}, {"prefix", "adapters"});
+  const std::string groups = "a list of edges, vertices, embeddings, head and prefix";
+  const auto group = choice({"edges", "vertices", "embeddings", "head", "prefix"}, {"adapters"});
   Codec<Span> until = length({updates, tokens, epochs});
   until.write = [write = until.write](const Span& span) { return span.value == 0 ? Node{} : write(span); };
   Mapping<StageConfig> keys;
@@ -81,7 +67,11 @@ Mapping<StageConfig> stage_keys() {
            "the groups that train; a tied head is in embeddings", Need::always)
       .key("until", &StageConfig::until, until, "its length, counted from its own start", Need::always)
       .key("lr", &StageConfig::lr, rates(), "peak learning rate, of all groups or by group", Need::always)
-      .key("schedule", &StageConfig::schedule, schedules(), "linear and cosine end at 0")
+      .key("schedule", &StageConfig::schedule,
+           one_of<ScheduleKind>({{"constant", ScheduleKind::constant},
+                                 {"linear", ScheduleKind::linear},
+                                 {"cosine", ScheduleKind::cosine}}),
+           "linear and cosine end at 0")
       .key("warmup", &StageConfig::warmup, length({updates, tokens}, true), "linear rise from 0, part of the stage")
       .check(check_rates);
   return keys;

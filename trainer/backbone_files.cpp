@@ -1,0 +1,66 @@
+#include "trainer/backbone_files.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "model/graph/errors.h"
+#include "model/hugging_face.h"
+#include "trainer/checkpoint/file_io.h"
+#include "trainer/model_spec.h"
+
+namespace lmnet {
+namespace {
+
+namespace fs = std::filesystem;
+
+Backbone checkpoint_backbone(const fs::path& checkpoint, const std::string& where) {
+  const ModelSpec saved = model_of_checkpoint(CheckpointReader(checkpoint));
+  if (saved.graph.vertices().size() != 1)
+    throw ConfigError(fmt::format("{}: {} has topology {}; a backbone is a checkpoint of topology 1", where,
+                                  checkpoint.string(), saved.graph.topology()));
+  return {saved.shape.of(saved.graph.vertices().front().group), {BackboneFiles::Kind::checkpoint, checkpoint}};
+}
+
+/// The one vertex group of a checkpoint: `vertices.shared.`.
+std::string group_prefix(const Manifest& manifest) {
+  constexpr std::string_view part = "vertices.";
+  for (const auto& [name, file] : manifest.tensors)
+    if (name.starts_with(part)) return name.substr(0, name.find('.', part.size()) + 1);
+  return std::string(part);
+}
+
+}  // namespace
+
+Backbone open_backbone(const fs::path& path, const std::string& where) {
+  if (!fs::exists(path))
+    throw ConfigError(
+        fmt::format("{}: {} does not exist; give a Hugging Face folder, a checkpoint of topology 1, a "
+                    "config.json, or a mapping",
+                    where, path.string()));
+  if (const auto checkpoint = find_checkpoint(path)) return checkpoint_backbone(*checkpoint, where);
+  const bool is_folder = fs::is_directory(path);
+  const fs::path config = is_folder ? path / "config.json" : path;
+  if (!fs::exists(config))
+    throw ConfigError(
+        fmt::format("{}: {} is neither a checkpoint nor a Hugging Face folder: there is no config.json in "
+                    "it",
+                    where, path.string()));
+  const BackboneFiles files{is_folder ? BackboneFiles::Kind::hugging_face : BackboneFiles::Kind::none,
+                            is_folder ? path : path.parent_path()};
+  return {BackboneConfig::from_json(read_text(config), config.string()), files};
+}
+
+ReadBackbone open_weights(const BackboneFiles& files, const BackboneConfig& config) {
+  if (files.kind == BackboneFiles::Kind::hugging_face) {
+    auto weights = std::make_shared<BackboneWeights>(files.path, config);
+    return [weights](const std::string& name) { return weights->read(name); };
+  }
+  auto reader = std::make_shared<CheckpointReader>(files.path);
+  return [reader, group = group_prefix(reader->manifest())](const std::string& name) {
+    const bool of_vertex = !name.starts_with("embeddings.") && !name.starts_with("head.");
+    return reader->read(of_vertex ? group + name : name);
+  };
+}
+
+}  // namespace lmnet

@@ -1,0 +1,119 @@
+#include "trainer/import.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "data/tokenizer.h"
+#include "model/errors.h"
+#include "model/graph/errors.h"
+#include "model/hugging_face.h"
+#include "trainer/checkpoint/file_io.h"
+#include "trainer/checkpointer.h"
+#include "trainer/network_config.h"
+#include "trainer/new_folder.h"
+#include "trainer/reference_weights.h"
+#include "trainer/tokenizer_files.h"
+
+namespace lmnet {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// A network in a folder: the config that stands for it and its weights.
+struct ImportSource {
+  Config config;
+  std::function<at::Tensor(const ParameterShape&)> read;
+};
+
+ImportSource exported_source(const fs::path& folder, const std::string& text) {
+  const Config config = read_network_config(text, (folder / "config.json").string());
+  const ModelSpec spec = resolve_model(config.model);
+  auto files = std::make_shared<SafetensorsFolder>(folder);
+  std::set<std::string> names;
+  for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph)) names.insert(parameter.name);
+  for (const auto& [name, place] : files->tensors())
+    if (!names.contains(name))
+      throw WeightsError(
+          fmt::format("{}: the network that config.json describes has no tensor {}", folder.string(), shown(name)));
+  return {config, [files, folder](const ParameterShape& at) {
+            at::Tensor value = files->tensor(at.name);
+            if (value.sizes() != at.shape)
+              throw WeightsError(fmt::format("{}: tensor {} has another shape than its network's config says",
+                                             folder.string(), at.name));
+            return value;
+          }};
+}
+
+ImportSource plain_source(const fs::path& folder, const std::string& config) {
+  const std::string where = (folder / "config.json").string();
+  const auto weights = std::make_shared<BackboneWeights>(folder, BackboneConfig::from_json(config, where));
+  const bool bf16 = weights->read("embeddings.tokens.weight").scalar_type() == at::kBFloat16;
+  const Json model{
+      {"topology", "1"}, {"backbone", Json::parse(weights->config().to_json())}, {"precision", bf16 ? "bf16" : "fp32"}};
+  return {parse_config(Json{{"model", model}}.dump(), where),
+          [weights](const ParameterShape& at) { return weights->read(at.name); }};
+}
+
+ImportSource reference_source(const fs::path& folder, const ImportOptions& options) {
+  const auto weights = std::make_shared<ReferenceWeights>(folder, options);
+  return {weights->config(), [weights](const ParameterShape& at) { return weights->read(at); }};
+}
+
+ImportSource open_source(const fs::path& folder, const ImportOptions& options) {
+  const fs::path file = folder / "config.json";
+  if (!fs::exists(file))
+    throw ConfigError(
+        fmt::format("{}: there is no config.json, which says what network the weights are of", folder.string()));
+  if (options.preset != "none") return reference_source(folder, options);
+  const std::string config = read_text(file);
+  const Json json = Json::parse(config, nullptr, /*allow_exceptions=*/false);
+  if (json.is_object() && json.value("model_type", Json()) == "lmnet") {
+    if (!options.topology.empty())
+      throw ConfigError(fmt::format("{} names its own graph: leave --topology out", file.string()));
+    return exported_source(folder, config);
+  }
+  if (!options.topology.empty() && options.topology != "1")
+    throw ConfigError(
+        fmt::format("{} is a backbone alone, which has topology 1; to import a checkpoint of the official "
+                    "implementation give --preset too, to build a new network name the folder as "
+                    "model.backbone of a config",
+                    folder.string()));
+  return plain_source(folder, config);
+}
+
+TextFiles texts_of(const fs::path& folder) {
+  TextFiles texts = has_tokenizer(folder) ? read_tokenizer_files(folder.string()) : TextFiles();
+  if (const fs::path file = folder / "generation_config.json"; fs::exists(file))
+    texts["generation_config.json"] = read_text(file);
+  return texts;
+}
+
+}  // namespace
+
+void import_folder(const fs::path& folder, const fs::path& out, const ImportOptions& options) {
+  const ImportSource source = open_source(folder, options);
+  const ModelSpec spec = resolve_model(source.config.model);
+  NewFolder target(out);
+  CheckpointWriter writer(target.temporary(), 0, 0);
+  writer.prepare();
+  for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph)) {
+    at::Tensor value = source.read(parameter);
+    if (value.scalar_type() == at::kHalf) value = value.to(at::kFloat);
+    writer.add(file_kind(parameter.part), parameter.name, value.contiguous());
+  }
+  writer.hand_in();
+  Manifest manifest;
+  manifest.stage_name = "imported";
+  manifest.topology = spec.graph.topology();
+  const fs::path filled =
+      writer.finish(manifest, to_yaml(source.config), to_json(RunState(), spec.shape, {}), texts_of(folder));
+  target.publish(filled);
+}
+
+}  // namespace lmnet

@@ -1,0 +1,22 @@
+#pragma once
+#include <ATen/core/Generator.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace lmnet {
+
+/// Wall-clock time of `work`.
+double seconds_of(const std::function<void()>& work);
+
+/// Of one value or more.
+double median(std::vector<double> values);
+
+at::Generator random_generator(uint64_t seed);
+
+/// `bf16`, `fp32`, `fp64`.
+const char* precision_name(at::ScalarType dtype);
+
+}  // namespace lmnet

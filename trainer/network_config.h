@@ -1,0 +1,41 @@
+#pragma once
+#include <c10/core/ScalarType.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "trainer/model_spec.h"
+
+namespace lmnet {
+
+/// The tokens that end a text and fill up a row; none where the network has no such token.
+struct EndTokens {
+  std::optional<int64_t> end, padding;
+};
+
+/// The network is a backbone alone, which Hugging Face has a class for: one vertex, no edge, prefix or classes.
+bool is_plain(const ModelSpec& spec);
+
+/// The `config.json` of a plain network.
+std::string plain_config_json(const BackboneConfig& backbone, at::ScalarType dtype, const EndTokens& tokens);
+
+/// The `config.json` of any network: for the modelling code (trainer/hugging_face) its backbones, vertices and edges by
+/// number; under `model` the section of our config that it was built from, without paths. `config` and `spec` are of
+/// one checkpoint.
+std::string network_config_json(const Config& config, const ModelSpec& spec, at::ScalarType dtype,
+                                const EndTokens& tokens);
+
+/// The config in what network_config_json() wrote. Throws WeightsError or ConfigError that begins with `where`.
+Config read_network_config(const std::string& json, const std::string& where);
+
+/// Every parameter of a network, whole.
+struct ParameterShape {
+  std::string name;  // canonical
+  Parameter::Part part;
+  std::vector<int64_t> shape;
+};
+std::vector<ParameterShape> parameter_shapes(const NetworkShape& shape, const Graph& graph);
+
+}  // namespace lmnet

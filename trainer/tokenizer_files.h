@@ -1,0 +1,24 @@
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "trainer/config/config.h"
+#include "trainer/model_spec.h"
+
+namespace lmnet {
+
+/// What make_tokenizer() takes for a run: `auto` is the tokenizer in the folder of the main backbone, or `bytes`.
+std::string tokenizer_name(const DataConfig& data, const ModelSpec& spec);
+
+/// The same for a checkpoint, which holds a copy of the files that it was trained with.
+std::string tokenizer_name(const std::filesystem::path& checkpoint, const DataConfig& data);
+
+/// Texts by file name.
+using TextFiles = std::map<std::string, std::string>;
+
+/// The files of a tokenizer as make_tokenizer() takes it, by the names that make a folder of them a tokenizer again;
+/// none for `bytes`. Throws DataError, and CheckpointError for what cannot be read.
+TextFiles read_tokenizer_files(const std::string& tokenizer);
+
+}  // namespace lmnet
