@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace lmnet {
@@ -19,6 +20,8 @@ struct AddedToken {
 class AddedTokens {
  public:
   explicit AddedTokens(std::vector<AddedToken> tokens);
+  AddedTokens(const AddedTokens&) = delete;
+  AddedTokens& operator=(const AddedTokens&) = delete;
 
   /// Calls `plain(text)` and `token(id)` in the order of the text. Special tokens count as plain text unless `special`.
   template <class Plain, class Token>
@@ -45,13 +48,14 @@ class AddedTokens {
 
  private:
   size_t next_start(std::string_view text, size_t at) const {
-    while (at < text.size() && starts_[static_cast<uint8_t>(text[at])].empty()) ++at;
+    while (at < text.size() && lengths_[static_cast<uint8_t>(text[at])].empty()) ++at;
     return at;
   }
   const AddedToken* match(std::string_view text) const;
 
   std::vector<AddedToken> tokens_;
-  std::array<std::vector<uint32_t>, 256> starts_;  // by their first byte, the longest first
+  std::unordered_map<std::string_view, const AddedToken*> by_content_;  // into tokens_
+  std::array<std::vector<size_t>, 256> lengths_;  // those that there are with a first byte, the longest first
   bool has_regular_ = false;
 };
 

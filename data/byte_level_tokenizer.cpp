@@ -12,13 +12,14 @@
 namespace lmnet {
 namespace {
 
-/// The added tokens that are looked for before (`normalized` false) or after normalisation.
+/// The added tokens that are looked for before (`normalized` false) or after normalisation: as in Hugging Face, in this
+/// order also where nothing is normalised.
 std::vector<AddedToken> added_tokens(const TokenizerSpec& spec, bool normalized) {
   NormalForm normal_form;
   std::vector<AddedToken> tokens;
   for (AddedToken token : spec.added) {
-    if ((token.normalized && spec.nfc) != normalized) continue;
-    if (normalized) token.content = std::string(normal_form(token.content));
+    if (token.normalized != normalized) continue;
+    if (normalized && spec.nfc) token.content = std::string(normal_form(token.content));
     tokens.push_back(std::move(token));
   }
   return tokens;
@@ -27,9 +28,7 @@ std::vector<AddedToken> added_tokens(const TokenizerSpec& spec, bool normalized)
 }  // namespace
 
 struct ByteLevelTokenizer::Scratch {
-  explicit Scratch(const std::vector<SplitPattern>& patterns) {
-    for (const SplitPattern& pattern : patterns) matchers.emplace_back(pattern);
-  }
+  explicit Scratch(size_t patterns) : matchers(patterns) {}
   PieceCache cache;
   NormalForm normal_form;
   std::vector<SplitPattern::Matcher> matchers;  // one a pattern
@@ -54,7 +53,7 @@ class ByteLevelTokenizer::Borrowed {
   Borrowed& operator=(const Borrowed&) = delete;
 
   Scratch& operator*() {
-    if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>(owner_.patterns_);
+    if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>(owner_.patterns_.size());
     return *scratch_;
   }
 
@@ -90,14 +89,15 @@ ByteLevelTokenizer::ByteLevelTokenizer(std::string name, TokenizerSpec spec, std
   for (size_t id = 0; spec.whole_words && id < size; ++id)
     if (!added[id] && !tokens_[id].empty()) words_.emplace(tokens_[id], static_cast<int32_t>(id));
   special_[static_cast<size_t>(end_of_text_)] = special_[static_cast<size_t>(padding_)] = true;
+  for (size_t id = 0; id < size; ++id)
+    if (special_[id]) special_ids_.emplace(tokens_[id], static_cast<int32_t>(id));
 }
 
 ByteLevelTokenizer::~ByteLevelTokenizer() = default;
 
 std::optional<int32_t> ByteLevelTokenizer::special(std::string_view content) const {
-  for (size_t id = 0; id < tokens_.size(); ++id)
-    if (special_[id] && tokens_[id] == content) return static_cast<int32_t>(id);
-  return std::nullopt;
+  const auto found = special_ids_.find(content);
+  return found == special_ids_.end() ? std::nullopt : std::optional(found->second);
 }
 
 void ByteLevelTokenizer::cut_raw(std::string_view text, bool special, std::vector<int32_t>& ids) const {

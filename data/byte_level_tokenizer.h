@@ -49,7 +49,8 @@ class ByteLevelTokenizer final : public Tokenizer {
   std::string name_;
   std::vector<std::string> tokens_;  // the bytes of each id, added tokens included
   std::vector<bool> special_;
-  std::unordered_map<std::string_view, int32_t> words_;  // into tokens_; empty where merges alone build tokens
+  std::unordered_map<std::string_view, int32_t> special_ids_;  // by content, into tokens_
+  std::unordered_map<std::string_view, int32_t> words_;        // into tokens_; empty where merges alone build tokens
   Bpe bpe_;
   AddedTokens raw_, normalized_;
   std::vector<SplitPattern> patterns_;

@@ -11,9 +11,24 @@ constexpr std::string_view kStart = "<|im_start|>", kEnd = "<|im_end|>", kLearnt
 
 class Writer {
  public:
-  Writer(const Tokenizer& tokenizer, ChatTokens& chat) : tokenizer_(tokenizer), chat_(chat) {}
+  explicit Writer(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
+    tokenizer_.encode(std::string(kLearnt) + "\n", header_);
+  }
 
-  void message(const ChatMessage& message) {
+  void messages(std::span<const ChatMessage> messages) {
+    for (const ChatMessage& message : messages) write(message);
+  }
+
+  void header() {
+    special(kStart, false);
+    chat_.ids.insert(chat_.ids.end(), header_.begin(), header_.end());
+    fill(false);
+  }
+
+  ChatTokens take() { return std::move(chat_); }
+
+ private:
+  void write(const ChatMessage& message) {
     const bool learn = message.role == kLearnt;
     special(kStart, false);
     const size_t begin = chat_.ids.size();
@@ -23,22 +38,16 @@ class Writer {
     text("\n", false);
   }
 
-  void header() {
-    special(kStart, false);
-    text(std::string(kLearnt) + "\n", false);
-  }
-
- private:
   void special(std::string_view content, bool learn) {
     if (const auto id = tokenizer_.special(content)) {
       chat_.ids.push_back(*id);
       fill(learn);
     } else {
-      text(std::string(content), learn);
+      text(content, learn);
     }
   }
 
-  void text(const std::string& text, bool learn) {
+  void text(std::string_view text, bool learn) {
     tokenizer_.encode(text, chat_.ids);
     fill(learn);
   }
@@ -47,30 +56,29 @@ class Writer {
 
   /// Header and content are cut into tokens together, as elsewhere; what is not as in the header alone is learnt.
   void forget_header(size_t begin) {
-    std::vector<int32_t> header;
-    tokenizer_.encode(std::string(kLearnt) + "\n", header);
     const auto first = chat_.ids.begin() + static_cast<std::ptrdiff_t>(begin);
-    const auto same = std::mismatch(header.begin(), header.end(), first, chat_.ids.end()).first - header.begin();
+    const auto same = std::mismatch(header_.begin(), header_.end(), first, chat_.ids.end()).first - header_.begin();
     std::fill_n(chat_.learn.begin() + static_cast<std::ptrdiff_t>(begin), same, uint8_t{0});
   }
 
   const Tokenizer& tokenizer_;
-  ChatTokens& chat_;
+  std::vector<int32_t> header_;  // of the assistant's messages
+  ChatTokens chat_;
 };
 
 }  // namespace
 
 ChatTokens encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages) {
-  ChatTokens chat;
-  Writer writer(tokenizer, chat);
-  for (const ChatMessage& message : messages) writer.message(message);
-  return chat;
+  Writer writer(tokenizer);
+  writer.messages(messages);
+  return writer.take();
 }
 
 std::vector<int32_t> chat_prompt(const Tokenizer& tokenizer, std::span<const ChatMessage> messages) {
-  ChatTokens chat = encode_chat(tokenizer, messages);
-  Writer(tokenizer, chat).header();
-  return std::move(chat.ids);
+  Writer writer(tokenizer);
+  writer.messages(messages);
+  writer.header();
+  return writer.take().ids;
 }
 
 }  // namespace lmnet

@@ -51,11 +51,13 @@ class JsonValue {
 class JsonFile {
  public:
   explicit JsonFile(const std::filesystem::path& file);
+  JsonFile(const JsonFile&) = delete;
+  JsonFile& operator=(const JsonFile&) = delete;
   const JsonValue& root() const { return *root_; }
 
  private:
   simdjson::dom::parser parser_;
-  std::optional<JsonValue> root_;
+  std::optional<JsonValue> root_;  // into parser_
 };
 
 }  // namespace lmnet

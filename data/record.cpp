@@ -48,12 +48,10 @@ std::vector<std::filesystem::path> expand(const std::string& pattern) {
   return files;
 }
 
-void read_records(const std::filesystem::path& file, Format format, const std::function<bool(int64_t, Record&&)>& take,
-                  int64_t first) {
+void read_records(const std::filesystem::path& file, Format format,
+                  const std::function<bool(int64_t, Record&&)>& take) {
   RecordReader reader(file, format);
   int64_t number = 0;
-  while (number < first && reader.skip()) ++number;
-  if (number < first) return;
   for (Record record; reader.next(record); ++number) {
     if (!take(number, std::move(record))) return;
   }

@@ -34,8 +34,7 @@ std::vector<std::filesystem::path> expand(const std::string& pattern);
 /// Calls `take(number, record)` for the records of one file (.json, .jsonl, .txt, each also .gz), numbered from 0, in
 /// order, until it returns false. Throws DataError naming file and record: a missing file, broken gzip, bad JSON, a
 /// missing field.
-void read_records(const std::filesystem::path& file, Format format, const std::function<bool(int64_t, Record&&)>& take,
-                  int64_t first = 0);
+void read_records(const std::filesystem::path& file, Format format, const std::function<bool(int64_t, Record&&)>& take);
 
 /// The prompt of an Alpaca record as published by its authors, with and without input.
 std::string alpaca_prompt(std::string_view instruction, std::string_view input);

@@ -68,7 +68,7 @@ SplitPattern::SplitPattern(std::string_view regex) : limits_(allocated(pcre2_mat
   pcre2_set_heap_limit(limits_.get(), kHeapKib);
 }
 
-SplitPattern::Matcher::Matcher(const SplitPattern& pattern) : data_(allocated(pcre2_match_data_create(1, nullptr))) {}
+SplitPattern::Matcher::Matcher() : data_(allocated(pcre2_match_data_create(1, nullptr))) {}
 
 SplitPattern::Match SplitPattern::find(std::string_view text, size_t from, Matcher& matcher) const {
   pcre2_match_data* data = matcher.data_.get();
@@ -76,12 +76,15 @@ SplitPattern::Match SplitPattern::find(std::string_view text, size_t from, Match
     return pcre2_match(code_.get(), units(text), text.size(), from, options, data, limits_.get());
   };
   int result = match(PCRE2_NO_UTF_CHECK);
-  if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
-  if (result == PCRE2_ERROR_NOMATCH) return {text.size(), text.size()};
-  if (result < 0)
-    throw DataError(fmt::format("the split pattern fails on a text of {} bytes: {}", text.size(), message(result)));
+  const bool interpreted = result == PCRE2_ERROR_JIT_STACKLIMIT;
+  if (interpreted) result = match(PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
   const size_t* place = pcre2_get_ovector_pointer(data);
-  return {place[0], place[1]};
+  const Match found = result < 0 ? Match{text.size(), text.size()} : Match{place[0], place[1]};
+  // Match data keep the memory of an interpreted match, up to kHeapKib, for as long as they live.
+  if (interpreted) matcher = Matcher();
+  if (result < 0 && result != PCRE2_ERROR_NOMATCH)
+    throw DataError(fmt::format("the split pattern fails on a text of {} bytes: {}", text.size(), message(result)));
+  return found;
 }
 
 }  // namespace lmnet

@@ -28,7 +28,7 @@ class SplitPattern {
   /// One thread's place to work.
   class Matcher {
    public:
-    explicit Matcher(const SplitPattern& pattern);
+    Matcher();
 
    private:
     friend class SplitPattern;

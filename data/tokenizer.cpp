@@ -40,7 +40,7 @@ class ByteTokenizer final : public Tokenizer {
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
   if (name == "bytes") return std::make_unique<ByteTokenizer>();
-  if (!std::filesystem::exists(name))
+  if (kind_of(name) == std::filesystem::file_type::not_found)
     throw DataError(
         fmt::format("tokenizer \"{}\": there is no such folder or file; the built-in one is `bytes`", name));
   const TokenizerFiles files = find_tokenizer_files(name);
@@ -54,7 +54,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
 }
 
 bool has_tokenizer(const std::filesystem::path& folder) {
-  return std::filesystem::is_directory(folder) && !find_tokenizer_files(folder).all().empty();
+  return kind_of(folder) == std::filesystem::file_type::directory && !find_tokenizer_files(folder).all().empty();
 }
 
 }  // namespace lmnet

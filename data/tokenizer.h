@@ -39,17 +39,16 @@ class Tokenizer {
 };
 
 /// `bytes`: ids 0-255 are the bytes, 256 ends a text, 257 pads. Otherwise a folder or file of byte-level BPE:
-/// - tokenizer.json (Hugging Face, old and new forms), with tokenizer_config.json beside it if it is there; or
+/// - tokenizer.json (Hugging Face, old and new forms), with tokenizer_config.json beside it if it is there;
 /// - vocab.json and merges.txt of GPT-2 or Qwen2 (tokenizer_config.json says which, else the vocabulary's size does);
-/// or
 /// - tokenizer.model of Llama 3 (lines of base64 and rank).
-/// End of text and padding are tokenizer_config.json's eos_token and pad_token; without them the first of
-/// `<|endoftext|>`,
-/// `<|end_of_text|>`, `</s>`, `<|im_end|>`, `<|eot_id|>` that there is, and `<|finetune_right_pad_id|>`, `<pad>` or the
-/// end of text. Throws DataError naming the file for what is missing, broken or not supported.
+/// End of text is tokenizer_config.json's `eos_token`, without it the first that there is of `<|endoftext|>`,
+/// `<|end_of_text|>`, `</s>`, `<|im_end|>` and `<|eot_id|>`. Padding is its `pad_token`, without it the first of
+/// `<|finetune_right_pad_id|>`, `<pad>` and the end of text. Throws DataError naming the file for what is missing,
+/// broken or not supported.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 
-/// Whether make_tokenizer finds its files in the folder.
+/// Whether make_tokenizer finds its files in the folder. Throws DataError naming what cannot be looked at.
 bool has_tokenizer(const std::filesystem::path& folder);
 
 }  // namespace lmnet

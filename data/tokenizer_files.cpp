@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <system_error>
 
 #include "data/errors.h"
 #include "data/json_file.h"
@@ -19,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A vocabulary and its added tokens, by content.
+/// The id of the added token or else of the token of the vocabulary that is `content`.
 std::optional<int32_t> find_token(const TokenizerSpec& spec, std::string_view content) {
   for (const AddedToken& token : spec.added)
     if (token.content == content) return token.id;
@@ -29,11 +30,14 @@ std::optional<int32_t> find_token(const TokenizerSpec& spec, std::string_view co
   return static_cast<int32_t>(found - tokens.begin());
 }
 
-/// eos_token and the like: text, or an added token written out.
-std::string named_token(const JsonValue& config, std::string_view key) {
-  const auto field = config.find(key);
-  if (!field) return "";
-  return std::string(field->is_text() ? field->text() : field->at("content").text());
+/// What tokenizer_config.json names under `key`, if it has that: text, or an added token written out.
+std::optional<int32_t> configured_token(const std::optional<JsonFile>& config, std::string_view key,
+                                        const TokenizerSpec& spec) {
+  const auto field = config ? config->root().find(key) : std::nullopt;
+  if (!field) return std::nullopt;
+  const std::string_view content = field->is_text() ? field->text() : field->at("content").text();
+  if (const auto id = find_token(spec, content)) return id;
+  field->fail(fmt::format("is \"{}\", which is no token of this tokenizer; name one of its tokens, or none", content));
 }
 
 std::optional<int32_t> first_token(const TokenizerSpec& spec, std::initializer_list<std::string_view> contents) {
@@ -49,7 +53,9 @@ void add_configured_tokens(const JsonValue& config, TokenizerSpec& spec) {
   for (const auto& [key, value] : tokens->object()) {
     const JsonValue entry(value, fmt::format("{}.{}", tokens->where(), key));
     int64_t id = -1;
-    std::from_chars(key.data(), key.data() + key.size(), id);
+    const char* const end = key.data() + key.size();
+    const auto [last, error] = std::from_chars(key.data(), end, id);
+    if (error != std::errc() || last != end) entry.fail("stands under a key that is no id");
     const AddedToken token = read_added_token(entry, id);
     const auto known = find_token(spec, token.content);
     if (known && *known != token.id)
@@ -91,14 +97,15 @@ TokenizerSpec read_family(const TokenizerFiles& files, const std::optional<JsonF
 }
 
 void set_ends(const std::optional<JsonFile>& config, const fs::path& file, TokenizerSpec& spec) {
-  const std::string end = config ? named_token(config->root(), "eos_token") : "";
-  const std::string padding = config ? named_token(config->root(), "pad_token") : "";
-  const auto end_id = first_token(spec, {end, "<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<|eot_id|>"});
-  if (!end_id)
+  auto end = configured_token(config, "eos_token", spec);
+  if (!end) end = first_token(spec, {"<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<|eot_id|>"});
+  if (!end)
     throw DataError(fmt::format(
         "{}: no token ends a text; name one as `eos_token` in a tokenizer_config.json beside it", file.string()));
-  spec.end_of_text = *end_id;
-  spec.padding = first_token(spec, {padding, "<|finetune_right_pad_id|>", "<pad>"}).value_or(*end_id);
+  auto padding = configured_token(config, "pad_token", spec);
+  if (!padding) padding = first_token(spec, {"<|finetune_right_pad_id|>", "<pad>"});
+  spec.end_of_text = *end;
+  spec.padding = padding.value_or(*end);
 }
 
 /// No two added tokens may have one id, and none that of another token.
@@ -122,11 +129,19 @@ std::vector<fs::path> TokenizerFiles::all() const {
   return files;
 }
 
+fs::file_type kind_of(const fs::path& place) {
+  std::error_code error;
+  const fs::file_type kind = fs::status(place, error).type();
+  if (error && kind != fs::file_type::not_found)
+    throw DataError(fmt::format("{}: cannot be read: {}", place.string(), error.message()));
+  return kind;
+}
+
 TokenizerFiles find_tokenizer_files(const fs::path& place) {
-  const bool is_folder = fs::is_directory(place);
+  const bool is_folder = kind_of(place) == fs::file_type::directory;
   const fs::path folder = is_folder ? place : place.parent_path();
   const auto has = [&](const char* name) {
-    return is_folder ? fs::is_regular_file(folder / name) : place.filename() == name;
+    return is_folder ? kind_of(folder / name) == fs::file_type::regular : place.filename() == name;
   };
   TokenizerFiles files;
   if (has("tokenizer.json")) {
@@ -139,7 +154,8 @@ TokenizerFiles find_tokenizer_files(const fs::path& place) {
   } else {
     return files;
   }
-  if (fs::is_regular_file(folder / "tokenizer_config.json")) files.config = folder / "tokenizer_config.json";
+  const fs::path config = folder / "tokenizer_config.json";
+  if (kind_of(config) == fs::file_type::regular) files.config = config;
   return files;
 }
 

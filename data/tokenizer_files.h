@@ -17,7 +17,11 @@ struct TokenizerFiles {
   std::vector<std::filesystem::path> all() const;
 };
 
-/// Those of a folder, or the file itself with its tokenizer_config.json; nothing where there is none.
+/// What lies there, links followed; not_found where nothing does. Throws DataError naming what cannot be looked at.
+std::filesystem::file_type kind_of(const std::filesystem::path& place);
+
+/// Those of a folder, or the file itself with its tokenizer_config.json; nothing where there is none. Throws DataError
+/// as kind_of.
 TokenizerFiles find_tokenizer_files(const std::filesystem::path& place);
 
 /// Throw DataError naming the file for what is missing, broken or not supported.

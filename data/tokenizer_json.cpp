@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace lmnet {
@@ -121,11 +122,9 @@ void read_merge(const JsonValue& list, simdjson::dom::element merge, VocabularyB
   std::string_view text, left, right;
   simdjson::dom::array pair;
   if (merge.get(text) == simdjson::SUCCESS) {
-    const size_t blank = text.find(' ');
-    if (blank == std::string_view::npos || text.find(' ', blank + 1) != std::string_view::npos)
-      list.fail(fmt::format("has \"{}\", which is no pair", text));
-    left = text.substr(0, blank);
-    right = text.substr(blank + 1);
+    const auto parts = token_pair(text);
+    if (!parts) list.fail(fmt::format("has \"{}\", which is no pair", text));
+    std::tie(left, right) = *parts;
   } else if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 || pair.at(0).get(left) != simdjson::SUCCESS ||
              pair.at(1).get(right) != simdjson::SUCCESS) {
     list.fail("has something that is no pair of tokens");
@@ -135,13 +134,8 @@ void read_merge(const JsonValue& list, simdjson::dom::element merge, VocabularyB
 
 Vocabulary read_vocabulary(const JsonValue& model, const std::filesystem::path& file) {
   VocabularyBuilder vocabulary;
-  const JsonValue tokens = model.at("vocab");
   const JsonValue merges = model.at("merges");
-  for (const auto& [token, value] : tokens.object()) {
-    int64_t id = -1;
-    if (value.get(id) != simdjson::SUCCESS) tokens.fail(fmt::format("gives \"{}\" no id", token));
-    naming(file, [&, token = token] { vocabulary.add(token, id); });
-  }
+  add_tokens(model.at("vocab"), file, vocabulary);
   for (const auto merge : merges.array()) {
     naming(file, [&] { read_merge(merges, merge, vocabulary); });
   }

@@ -27,8 +27,8 @@ std::array<char32_t, 256> byte_characters() {
 /// The bytes that a token of vocab.json stands for. One with characters outside the alphabet stands for itself.
 class Alphabet {
  public:
-  Alphabet() {
-    for (size_t byte = 0; byte < 256; ++byte) bytes_[byte_characters()[byte]] = static_cast<int>(byte);
+  explicit Alphabet(const std::array<char32_t, 256>& characters) {
+    for (size_t byte = 0; byte < 256; ++byte) bytes_[characters[byte]] = static_cast<int>(byte);
   }
   std::string bytes_of(std::string_view token) const {
     std::string bytes;
@@ -91,7 +91,7 @@ Vocabulary VocabularyBuilder::finish() {
     if (!id) throw DataError(fmt::format("the byte 0x{:02x} has no token, so that not every text has tokens", byte));
     vocabulary.bytes[byte] = *id;
   }
-  const Alphabet alphabet;
+  const Alphabet alphabet(characters);
   for (const auto& [token, id] : ids_) {
     const auto place = static_cast<size_t>(checked_id(id, ids_.size()));
     if (token.empty()) throw DataError(fmt::format("the token of id {} is empty", id));
@@ -101,6 +101,20 @@ Vocabulary VocabularyBuilder::finish() {
   }
   vocabulary.merges = std::move(merges_);
   return vocabulary;
+}
+
+void add_tokens(const JsonValue& tokens, const std::filesystem::path& file, VocabularyBuilder& vocabulary) {
+  for (const auto& [token, value] : tokens.object()) {
+    int64_t id = -1;
+    if (value.get(id) != simdjson::SUCCESS) tokens.fail(fmt::format("gives \"{}\" no id", token));
+    naming(file, [&, token = token] { vocabulary.add(token, id); });
+  }
+}
+
+std::optional<std::pair<std::string_view, std::string_view>> token_pair(std::string_view text) {
+  const size_t blank = text.find(' ');
+  if (blank == std::string_view::npos || text.find(' ', blank + 1) != std::string_view::npos) return std::nullopt;
+  return std::pair(text.substr(0, blank), text.substr(blank + 1));
 }
 
 }  // namespace lmnet

@@ -6,11 +6,13 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "data/added_tokens.h"
 #include "data/bpe.h"
 #include "data/errors.h"
+#include "data/json_file.h"
 #include "data/split_pattern.h"
 
 namespace lmnet {
@@ -39,16 +41,22 @@ struct TokenizerSpec {
 class VocabularyBuilder {
  public:
   void add(std::string_view token, int64_t id);
-  std::optional<int32_t> find(std::string_view token) const;
-  size_t size() const { return ids_.size(); }
   /// In order of rank. After all tokens.
   void add_merge(std::string_view left, std::string_view right);
   Vocabulary finish();
 
  private:
+  std::optional<int32_t> find(std::string_view token) const;
+
   std::unordered_map<std::string, int32_t> ids_;
   std::vector<BpeMerge> merges_;
 };
+
+/// Adds the tokens of `{token: id}`, which stands in `file`. Throws DataError naming the file.
+void add_tokens(const JsonValue& tokens, const std::filesystem::path& file, VocabularyBuilder& vocabulary);
+
+/// Two tokens as a merge has them in text: `a b`, with exactly one blank; nothing where it is not that.
+std::optional<std::pair<std::string_view, std::string_view>> token_pair(std::string_view text);
 
 /// Runs `work`; a DataError from it gets the file's name put in front.
 template <class Work>

@@ -119,20 +119,14 @@ Vocabulary vocabulary_of_ranks(std::vector<std::string> tokens) {
 
 Vocabulary read_vocab_and_merges(const std::filesystem::path& vocab, const std::filesystem::path& merges) {
   VocabularyBuilder builder;
-  const JsonFile json(vocab);
-  for (const auto& [token, value] : json.root().object()) {
-    int64_t id = -1;
-    if (value.get(id) != simdjson::SUCCESS) json.root().fail(fmt::format("gives \"{}\" no id", token));
-    naming(vocab, [&, token = token] { builder.add(token, id); });
-  }
+  add_tokens(JsonFile(vocab).root(), vocab, builder);
   const std::string text = whole_file(merges);
   for_each_line(text, [&](std::string_view line, size_t number) {
     if (line.empty() || (number == 1 && line.starts_with("#version"))) return;
     const std::string where = fmt::format("{}:{}", merges.string(), number);
-    const size_t blank = line.find(' ');
-    if (blank == std::string_view::npos || line.find(' ', blank + 1) != std::string_view::npos)
-      throw DataError(fmt::format("{}: `{}` is no pair of tokens", where, line));
-    naming(where, [&] { builder.add_merge(line.substr(0, blank), line.substr(blank + 1)); });
+    const auto pair = token_pair(line);
+    if (!pair) throw DataError(fmt::format("{}: `{}` is no pair of tokens", where, line));
+    naming(where, [&] { builder.add_merge(pair->first, pair->second); });
   });
   return naming(vocab, [&] { return builder.finish(); });
 }

@@ -20,7 +20,7 @@ void print_error(const std::string& text) {
 }  // namespace
 
 int tell(const std::exception& error) {
-  print_error(error.what());
+  print_error(sentence(error));
   return exit_code(error);
 }
 
@@ -37,7 +37,7 @@ int on_ranks(int argc, char** argv, const std::function<int(const MpiRuntime&, C
       return error.code();
     } catch (const std::exception& error) {
       if (runtime.size() == 1) return tell(error);
-      print_error(fmt::format("rank {} on {}: {}", runtime.rank(), runtime.hosts()[runtime.rank()], error.what()));
+      print_error(fmt::format("rank {} on {}: {}", runtime.rank(), runtime.hosts()[runtime.rank()], sentence(error)));
       runtime.abort(exit_code(error));
     }
   } catch (const std::exception& error) {

@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <span>
 
 #include "launch/ranks.h"
@@ -17,6 +19,7 @@
 #include "trainer/import.h"
 #include "trainer/inspect.h"
 #include "trainer/run_check.h"
+#include "trainer/signals.h"
 #include "trainer/together.h"
 #include "trainer/tokenize.h"
 #include "trainer/train.h"
@@ -48,11 +51,13 @@ int run_train(const CommandLine& line) {
     fmt::print("{}", line.print_config ? to_yaml(config) : describe_run(config, line.ranks));
     return 0;
   }
+  // Before MPI starts: mpirun passes signals on from the first moment.
+  StopSignals signals(CheckpointConfig().on_signal);
   return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
     Config config;
     together(world, [&] { config = load_config(line.target, line.overrides); });
     auto timed = runtime.world(std::chrono::seconds(static_cast<int64_t>(config.parallel.timeout_seconds)));
-    return train(*timed, config, runtime.hosts());
+    return train(*timed, config, runtime.hosts(), signals);
   });
 }
 
@@ -122,9 +127,10 @@ void add_train(CLI::App& app, CommandLine& line) {
 
 void add_generate(CLI::App& app, CommandLine& line) {
   CLI::App* verb = app.add_subcommand("generate", "continue prompts");
-  add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
+  add_target(*verb, line, "CHECKPOINT", "a checkpoint, a run (its newest one), or a Hugging Face folder", false);
   Sampling& sampling = line.sampling;
-  verb->add_option("--prompt", line.prompt, "the text to continue");
+  verb->add_option("--prompt", line.prompt, "the text to continue (may be given several times)")
+      ->allow_extra_args(false);
   verb->add_option("--prompts", line.prompts, "JSON lines {\"prompt\": …}, {\"ids\": […]} or {\"messages\": […]}");
   verb->add_option("--max-new-tokens", sampling.max_new_tokens, "at most so many new tokens")->capture_default_str();
   verb->add_option("--temperature", sampling.temperature, "0 = greedy")->capture_default_str();
@@ -138,7 +144,7 @@ void add_generate(CLI::App& app, CommandLine& line) {
   verb->add_option("--beam", sampling.beams, "beam search with so many beams; 0 = off")->capture_default_str();
   verb->add_option("--length-penalty", sampling.length_penalty, "of beams: log-probability / length^penalty decides")
       ->capture_default_str();
-  verb->add_option("--stop", sampling.stop, "end at this text (may be given several times)");
+  verb->add_option("--stop", sampling.stop, "end at this text (may be given several times)")->allow_extra_args(false);
   verb->add_option("--samples", sampling.samples, "completions of each prompt")->capture_default_str();
   verb->add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
   verb->add_flag("--interactive", line.interactive, "continue each line that is typed, until the input ends");
@@ -157,17 +163,19 @@ void add_evaluate(CLI::App& app, CommandLine& line) {
 }
 
 void add_inspect(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("inspect", "what a config, checkpoint, run or config.json stands for");
-  add_target(*verb, line, "WHAT", "a config, a checkpoint, a run, or a bare config.json", true);
+  CLI::App* verb =
+      app.add_subcommand("inspect", "what a config, checkpoint, run, folder or file of weights stands for");
+  add_target(*verb, line, "WHAT", "a config, checkpoint, run, Hugging Face folder, config.json or .safetensors", true);
   verb->add_flag("--json", line.json, "print one JSON object");
-  verb->add_flag("--verify", line.verify, "read every byte of a checkpoint and check it");
+  verb->add_flag("--verify", line.verify, "read every byte of a checkpoint or of weights and check it");
 }
 
 void add_export(CLI::App& app, CommandLine& line) {
   CLI::App* verb = app.add_subcommand("export", "a checkpoint as a Hugging Face folder with modelling code");
   add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
   verb->add_option("OUT", line.out, "the folder to write")->required();
-  verb->add_option("--dtype", line.dtype, "bf16 or fp32; without it as the checkpoint keeps the weights");
+  verb->add_option("--dtype", line.dtype,
+                   "bf16 or fp32; without it each tensor as the checkpoint keeps it, fp64 as fp32");
 }
 
 void add_import(CLI::App& app, CommandLine& line) {
@@ -244,11 +252,11 @@ int print_help(const CLI::App& app, const std::string& topic) {
   }
   const CLI::App* verb = topic.empty() ? &app : find_verb(app, topic);
   if (verb == nullptr) refuse_verb(app, topic);
-  fmt::print("{}", topic.empty() ? app.help() : verb->help("lmnet " + topic));
+  fmt::print("{}", topic.empty() ? app.help() : verb->help("lmnet"));
   return 0;
 }
 
-int run_verb(CLI::App& app, CommandLine& line) {
+int run_verb(const CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("train")) return run_train(line);
   if (app.got_subcommand("generate")) return run_generate(line);
   if (app.got_subcommand("evaluate")) return run_evaluate(line);
@@ -257,6 +265,20 @@ int run_verb(CLI::App& app, CommandLine& line) {
   if (app.got_subcommand("export")) return run_export(line);
   if (app.got_subcommand("import")) return run_import(line);
   return run_bench(line);
+}
+
+/// The code of a verb that is done, once all it printed is where it belongs.
+int flushed(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  fmt::print(stderr, "lmnet: cannot write the standard output: {}\n", std::strerror(errno));
+  return 3;
+}
+
+int refuse_arguments(const CLI::App& app, const CLI::ParseError& error, std::span<char* const> words) {
+  const bool verb = !words.empty() && find_verb(app, words.front()) != nullptr;
+  fmt::print(stderr, "lmnet: {}{}; see `lmnet help{}`\n", error.what(), nearest_option(app, words),
+             verb ? fmt::format(" {}", words.front()) : "");
+  return 2;
 }
 
 }  // namespace
@@ -277,16 +299,14 @@ int run_command_line(int argc, char** argv) {
   add_tokenize(app, line);
   try {
     std::string word = argc > 1 ? argv[1] : "help";
-    if (word == "help") return print_help(app, argc > 2 ? argv[2] : "");
+    if (word == "help") return flushed(print_help(app, argc > 2 ? argv[2] : ""));
     if (!word.starts_with('-') && find_verb(app, word) == nullptr) refuse_verb(app, word);
     app.parse(argc, argv);
-    return run_verb(app, line);
+    return flushed(run_verb(app, line));
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "lmnet: {}{}; see `lmnet help {}`\n", error.what(),
-               nearest_option(app, {argv + 1, static_cast<size_t>(argc - 1)}), argv[1]);
-    return 2;
+    return refuse_arguments(app, error, {argv + 1, static_cast<size_t>(argc - 1)});
   } catch (const std::exception& error) {
     return tell(error);
   }

@@ -66,10 +66,6 @@ Rotary Rotary::tables(const BackboneConfig& backbone, const at::Tensor& position
   return {angle.cos().to(table), angle.sin().to(table)};
 }
 
-Rotary Rotary::tables(const BackboneConfig& backbone, int64_t length, at::ScalarType dtype) {
-  return tables(backbone, at::arange(length, at::kLong), dtype);
-}
-
 Heads split_heads(const at::Tensor& qkv, const Rotary& rotary, int64_t heads, int64_t kv_heads, int64_t head_width) {
   if (rotary.cos.defined()) {
     const int64_t repeats = rotary.cos.dim() == 3 ? qkv.size(0) / rotary.cos.size(0) : 1;

@@ -13,8 +13,6 @@ namespace lmnet {
 /// fp32 (fp64 for fp64). Undefined for a backbone with learned positions.
 struct Rotary {
   at::Tensor cos, sin;
-  /// Positions 0…T-1.
-  static Rotary tables(const BackboneConfig& backbone, int64_t length, at::ScalarType dtype);
   /// positions: int64 of any shape, to which K is added.
   static Rotary tables(const BackboneConfig& backbone, const at::Tensor& positions, at::ScalarType dtype);
 };

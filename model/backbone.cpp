@@ -27,36 +27,65 @@ constexpr int kDeepest = 16;
 const std::set<std::string_view> kIgnored = {"_attn_implementation_autoset",
                                              "_commit_hash",
                                              "_name_or_path",
+                                             "_num_labels",
                                              "architectures",
                                              "attention_dropout",
+                                             "bad_words_ids",
+                                             "begin_suppress_tokens",
                                              "bos_token_id",
                                              "chunk_size_feed_forward",
+                                             "cross_attention_hidden_size",
+                                             "decoder_start_token_id",
+                                             "diversity_penalty",
                                              "do_sample",
                                              "dtype",
+                                             "early_stopping",
+                                             "encoder_no_repeat_ngram_size",
                                              "eos_token_id",
+                                             "exponential_decay_length_penalty",
                                              "finetuning_task",
+                                             "forced_bos_token_id",
+                                             "forced_eos_token_id",
+                                             "gradient_checkpointing",
                                              "id2label",
+                                             "is_decoder",
+                                             "is_llama_config",
+                                             "keys_to_ignore_at_inference",
                                              "label2id",
                                              "length_penalty",
                                              "max_length",
                                              "min_length",
                                              "no_repeat_ngram_size",
+                                             "num_beam_groups",
                                              "num_beams",
                                              "num_labels",
+                                             "num_return_sequences",
                                              "output_attentions",
                                              "output_hidden_states",
+                                             "output_scores",
                                              "pad_token_id",
+                                             "prefix",
                                              "problem_type",
+                                             "pruned_heads",
+                                             "remove_invalid_values",
                                              "repetition_penalty",
                                              "return_dict",
+                                             "return_dict_in_generate",
+                                             "sep_token_id",
+                                             "suppress_tokens",
                                              "task_specific_params",
                                              "temperature",
+                                             "tf_legacy_loss",
+                                             "tie_encoder_decoder",
                                              "tokenizer_class",
                                              "top_k",
                                              "top_p",
                                              "torch_dtype",
                                              "torchscript",
                                              "transformers_version",
+                                             "typical_p",
+                                             "unsloth_fixed",
+                                             "unsloth_version",
                                              "use_bfloat16",
                                              "use_cache"};
 const std::set<std::string_view> kIgnoredByGpt2 = {"attn_pdrop",
@@ -90,11 +119,18 @@ const std::set<std::string_view>& ignored_by(Family family) {
 
 Json parse_json(std::string_view text, const std::string& where) {
   if (text.size() > kLongestText) throw ConfigError(where + ": too long for a backbone's config");
-  auto check_depth = [&](int depth, Json::parse_event_t, const Json&) {
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  auto check = [&](int depth, Json::parse_event_t event, const Json& value) {
     if (depth > kDeepest) throw ConfigError(where + ": nested too deeply for a backbone's config");
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
+      throw ConfigError(fmt::format("{}: key \"{}\" stands twice", where, shown(value.get<std::string>())));
     return true;
   };
-  return Json::parse(text, check_depth, /*allow_exceptions=*/false);
+  Json json = Json::parse(text, check, /*allow_exceptions=*/false);
+  if (json.is_discarded()) throw ConfigError(where + ": no valid JSON");
+  return json;
 }
 
 /// Scalars as they are written, of anything else its kind.
@@ -275,6 +311,7 @@ void read_rotary(Reader& reader, BackboneConfig& config, const std::string& wher
                        "built is a bias of q, k and v for qwen2, none for llama, and none of the output");
   reader.refuse_unless("mlp_bias", false, "a bias in the feed-forward part is not built");
   reader.refuse_unless("use_sliding_window", false, "sliding windows are not built");
+  reader.refuse_unless("rope_interleaved", false, "interleaved rotary pairs are not built");
   reader.refuse_unless("use_mrope", false, "rotary positions in several dimensions are not built");
   if (const Json* types = reader.find("layer_types")) {
     const bool full = types->is_array() && types->size() == static_cast<size_t>(config.blocks) &&

@@ -22,6 +22,21 @@ at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const a
   return at::bmm(x, weight.transpose(1, 2));
 }
 
+at::Tensor gelu(const at::Tensor& x, bool tanh, bool one_token) {
+  const char* formula = tanh ? "tanh" : "none";
+  const int64_t width = x.size(-1);
+  if (!one_token || at::GradMode::is_enabled() || x.numel() == width) return at::gelu(x, formula);
+  // ATen rounds the elements at the end of a thread's share in another way than those before.
+  at::Tensor y = at::empty_like(x);
+  at::Tensor rows = y.view({-1, width});
+  const at::Tensor inputs = x.reshape({-1, width});
+  for (int64_t row = 0; row < inputs.size(0); ++row) {
+    at::Tensor to = rows[row];
+    at::gelu_out(to, inputs[row], formula);
+  }
+  return y;
+}
+
 at::Tensor stacked_layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
   const int64_t width = x.size(2);
   if (weight.size(0) == 1) return at::layer_norm(x, {width}, weight[0], bias[0], eps);
@@ -74,8 +89,8 @@ at::Tensor Block::forward(const at::Tensor& input, const Steps& steps, const Sta
   x = x + stacked_linear(a.view({e, rows * t, b.heads * b.head_width}), pick(output_, items), pick(output_bias_, items),
                          t == 1);
   const at::Tensor up = stacked_linear(mlp_norm_->forward(x, items), pick(up_, items), pick(up_bias_, items), t == 1);
-  x = x +
-      stacked_linear(b.gpt2() ? at::gelu(up, "tanh") : swiglu(up), pick(down_, items), pick(down_bias_, items), t == 1);
+  x = x + stacked_linear(b.gpt2() ? gelu(up, /*tanh=*/true, t == 1) : swiglu(up), pick(down_, items),
+                         pick(down_bias_, items), t == 1);
   return x.view({e, rows, t, b.hidden_size});
 }
 

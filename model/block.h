@@ -19,6 +19,8 @@ at::Tensor pick(const at::Tensor& stacked, const StackItems& items);
 /// a row is one token of a sequence; without gradients it then does not depend on how many others there are.
 at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {},
                           bool one_token = false);
+/// GELU, with the tanh formula or exact. `one_token` as above.
+at::Tensor gelu(const at::Tensor& x, bool tanh, bool one_token);
 /// LayerNorm over the last dimension for a stack: x [E, M, D], weight and bias [E, D] → [E, M, D].
 at::Tensor stacked_layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
 

@@ -84,7 +84,7 @@ class AttentionLink final : public Link {
     const at::Tensor y = x + output_(attend(heads, 1.0, steps, cached).view(x.sizes()), items);
     const at::Tensor n =
         stacked_layer_norm(y.reshape({e, rows * t, d}), pick(norm_weight_, items), pick(norm_bias_, items), kNormEps);
-    return y + at::gelu(mlp_(n.view(x.sizes()), items));
+    return y + gelu(mlp_(n.view(x.sizes()), items), /*tanh=*/false, t == 1);
   }
 
   void list(const ParameterScope& scope, std::vector<Parameter>& parameters) const override {
@@ -112,7 +112,8 @@ class MlpLink final : public Link {
       : in_(*this, "in", {stack, backbone.hidden_size / 2, backbone.hidden_size}, options),
         out_(*this, "out", {stack, backbone.hidden_size, backbone.hidden_size / 2}, options) {}
   at::Tensor forward(const at::Tensor& x, const Steps&, const StackItems& items, KeyValues*) override {
-    return x + at::gelu(out_(at::gelu(in_(x, items), "tanh"), items), "tanh");
+    const bool one_token = x.size(2) == 1;
+    return x + gelu(out_(gelu(in_(x, items), /*tanh=*/true, one_token), items), /*tanh=*/true, one_token);
   }
   void list(const ParameterScope& scope, std::vector<Parameter>& parameters) const override {
     in_.list(scope, {"mlp.in"}, Initial{}, Initial::zeros(), parameters);

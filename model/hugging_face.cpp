@@ -82,8 +82,7 @@ void check_weight(const SafetensorsFolder::Place& place, const std::vector<int64
         fmt::format("{} is {}; weights are F32, BF16, F16 or F64", where, safetensors_dtype(entry.dtype)));
 }
 
-}  // namespace
-
+/// The parameters of one block, `attention_norm.weight` to `mlp.down.weight`, in the order of execution.
 std::vector<CanonicalTensor> block_tensors(const BackboneConfig& b) {
   const int64_t d = b.hidden_size, f = b.intermediate_size, q = b.heads * b.head_width, kv = b.kv_heads * b.head_width;
   std::vector<CanonicalTensor> tensors;
@@ -106,6 +105,8 @@ std::vector<CanonicalTensor> block_tensors(const BackboneConfig& b) {
   linear("mlp.down", d, f, b.gpt2());
   return tensors;
 }
+
+}  // namespace
 
 std::vector<CanonicalTensor> backbone_tensors(const BackboneConfig& b) {
   std::vector<CanonicalTensor> tensors = {{"embeddings.tokens.weight", {b.vocabulary, b.hidden_size}}};
@@ -207,15 +208,19 @@ at::Tensor BackboneWeights::read(std::string_view canonical) const {
 }
 
 void write_backbone_weights(const std::filesystem::path& folder, const BackboneConfig& backbone,
-                            const std::function<at::Tensor(const std::string& canonical)>& value, at::ScalarType dtype,
+                            const std::function<at::Tensor(const std::string& canonical)>& value,
+                            const std::function<at::ScalarType(const std::string& canonical)>& dtype,
                             uint64_t shard_bytes) {
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, std::vector<std::string>> parts;  // ours in each of theirs, in the order of its rows
   for (const auto& [canonical, shape] : backbone_tensors(backbone)) {
     const HuggingFaceTensor place = hugging_face_tensor(backbone, canonical);
-    if (parts[place.name].empty()) entries.push_back({place.name, dtype, stored_shape(place, shape)});
+    if (parts[place.name].empty()) entries.push_back({place.name, dtype(canonical), stored_shape(place, shape)});
     parts[place.name].push_back(canonical);
   }
+  for (SafetensorsEntry& entry : entries)
+    for (const std::string& canonical : parts.at(entry.name))
+      entry.dtype = c10::promoteTypes(entry.dtype, dtype(canonical));
   write_safetensors_folder(
       folder, entries,
       [&](const SafetensorsEntry& entry) {

@@ -19,8 +19,6 @@ struct HuggingFaceTensor {
 /// A parameter of ours: canonical name and shape, [out, in] or [out].
 using CanonicalTensor = std::pair<std::string, std::vector<int64_t>>;
 
-/// The parameters of one block, `attention_norm.weight` to `mlp.down.weight`, in the order of execution.
-std::vector<CanonicalTensor> block_tensors(const BackboneConfig& backbone);
 /// All parameters of a backbone; a head only where it is not tied.
 std::vector<CanonicalTensor> backbone_tensors(const BackboneConfig& backbone);
 
@@ -63,9 +61,11 @@ class BackboneWeights {
 };
 
 /// Writes a backbone's weights under Hugging Face's names; a tied head is left out. `value` gives our parameter of a
-/// canonical name without vertex group. `shard_bytes` as in write_safetensors_folder(). Throws WeightsError.
+/// canonical name without vertex group, `dtype` what it is stored as (of parts of one tensor the wider one).
+/// `shard_bytes` as in write_safetensors_folder(). Throws WeightsError.
 void write_backbone_weights(const std::filesystem::path& folder, const BackboneConfig& backbone,
-                            const std::function<at::Tensor(const std::string& canonical)>& value, at::ScalarType dtype,
+                            const std::function<at::Tensor(const std::string& canonical)>& value,
+                            const std::function<at::ScalarType(const std::string& canonical)>& dtype,
                             uint64_t shard_bytes = 5'000'000'000);
 
 }  // namespace lmnet

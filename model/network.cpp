@@ -75,8 +75,7 @@ void Network::build_edges(const Placement& placement, int rank, at::TensorOption
     std::map<std::pair<EdgeKinds, Holders>, std::vector<int>> alike;
     for (size_t e = 0; e < graph_.edges().size(); ++e) {
       const Edge& edge = graph_.edges()[e];
-      int source = edge.source == Graph::input ? -1 : graph_.level_of(edge.source);
-      if (source == level && !edge.kinds.empty() && holds(placement.edges[e], rank))
+      if (graph_.source_level(edge) == level && !edge.kinds.empty() && holds(placement.edges[e], rank))
         alike[{edge.kinds, placement.edges[e]}].push_back(static_cast<int>(e));
     }
     for (const auto& [key, edges] : alike) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,10 @@ struct NetworkShape {
   const BackboneConfig& of(const std::string& group) const;
   /// The head is the embedding's weight.
   bool tied() const { return backbone.tied && classes == 0; }
+  /// The most tokens of a row that the backbone was made for, which the prefix takes its share of; empty = no limit.
+  std::optional<int64_t> longest() const {
+    return backbone.positions > 0 ? std::optional(backbone.positions - prefix) : std::nullopt;
+  }
   /// Rows of the head: V or the classes.
   int64_t outputs() const { return classes > 0 ? classes : backbone.vocabulary; }
 };

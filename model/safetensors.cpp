@@ -76,13 +76,13 @@ at::Tensor SafetensorsFile::tensor(const SafetensorsEntry& entry) const {
 
 std::optional<fs::path> SafetensorsFolder::find(const fs::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"})
-    if (fs::exists(folder / name)) return folder / name;
+    if (std::error_code ignored; fs::exists(folder / name, ignored)) return folder / name;
   return {};
 }
 
 SafetensorsFolder::SafetensorsFolder(const fs::path& folder_or_file) : path_(folder_or_file) {
   fs::path first = path_;
-  if (fs::is_directory(path_)) {
+  if (std::error_code ignored; fs::is_directory(path_, ignored)) {
     auto found = find(path_);
     if (!found)
       throw WeightsError(
@@ -112,7 +112,7 @@ void SafetensorsFolder::open_shards(const fs::path& index) {
   std::map<std::string, std::string> shards;  // file → a tensor it must hold
   for (const auto& [tensor, shard] : weight_map) shards.emplace(shard, tensor);
   for (const auto& [shard, tensor] : shards) {
-    if (!fs::exists(index.parent_path() / shard))
+    if (std::error_code ignored; !fs::exists(index.parent_path() / shard, ignored))
       throw WeightsError(
           fmt::format("{}: {}, which holds tensor \"{}\", is missing", index.string(), shown(shard), shown(tensor)));
     files_.emplace_back(index.parent_path() / shard);

@@ -40,6 +40,13 @@ class NewFile {
   void finish() {
     if (::fsync(descriptor_) != 0 || ::rename(temporary_.c_str(), file_.c_str()) != 0) fail(errno);
     finished_ = true;
+    // The new name itself is safe only with its folder.
+    const fs::path folder = file_.has_parent_path() ? file_.parent_path() : ".";
+    const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool synced = handle >= 0 && ::fsync(handle) == 0;
+    const int error = errno;
+    if (handle >= 0) ::close(handle);
+    if (!synced) fail(error);
   }
 
  private:

@@ -53,7 +53,10 @@ double Walk::loss_and_gradients(const Sequence& sequence, double scale, const Lo
 void Walk::set_time(const Sequence& sequence, Cache* cache) {
   cache_ = cache;
   const int64_t prefix = network_.shape().prefix;
-  const bool begins = std::all_of(sequence.start.begin(), sequence.start.end(), [](int64_t s) { return s == 0; });
+  TORCH_CHECK(sequence.start.empty() || std::ssize(sequence.start) == sequence.rows(), "a start for each row");
+  const auto fresh = std::count(sequence.start.begin(), sequence.start.end(), 0);
+  const bool begins = fresh == std::ssize(sequence.start);
+  TORCH_CHECK(begins || prefix == 0 || fresh == 0, "with a prefix all rows of a batch begin together");
   before_ = begins ? prefix : 0;
   length_ = before_ + sequence.length();
   start_.clear();
@@ -221,8 +224,7 @@ std::vector<Walk::EdgeCall> Walk::run_edges(const std::function<at::Tensor(int e
   }
   for (size_t e = 0; e < graph_.edges().size(); ++e) {
     const Edge& edge = graph_.edges()[e];
-    int level = edge.source == Graph::input ? -1 : graph_.level_of(edge.source);
-    if (!edge.kinds.empty() || level != source_level) continue;
+    if (!edge.kinds.empty() || graph_.source_level(edge) != source_level) continue;
     at::Tensor x = input(static_cast<int>(e));
     if (x.defined()) calls.push_back({{static_cast<int>(e)}, x.unsqueeze(0)});
   }

@@ -23,8 +23,8 @@ class Walk {
   /// What the head reads, at this rank's rows of the head and at the tokens (not the prefix): [R, T, D]. No gradients.
   at::Tensor hidden(const Sequence& sequence);
 
-  /// The same for the tokens that follow those in `cache`, which is filled further. Needs all rows on this rank; more
-  /// than one token a row with unlike `start`s only where nothing is cached yet (prompts padded on the right).
+  /// The same for the tokens that follow those in `cache`, which is filled further. Needs all rows on this rank.
+  /// Prompts of unlike length are padded on the right; with a prefix, all rows of a batch begin together.
   at::Tensor hidden(const Sequence& sequence, Cache& cache);
 
   /// Σ loss over this rank's targets. No gradients.

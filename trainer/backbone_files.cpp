@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/model_spec.h"
+#include "trainer/network_config.h"
 
 namespace lmnet {
 namespace {
@@ -16,10 +18,14 @@ namespace fs = std::filesystem;
 
 Backbone checkpoint_backbone(const fs::path& checkpoint, const std::string& where) {
   const ModelSpec saved = model_of_checkpoint(CheckpointReader(checkpoint));
-  if (saved.graph.vertices().size() != 1)
-    throw ConfigError(fmt::format("{}: {} has topology {}; a backbone is a checkpoint of topology 1", where,
-                                  checkpoint.string(), saved.graph.topology()));
-  return {saved.shape.of(saved.graph.vertices().front().group), {BackboneFiles::Kind::checkpoint, checkpoint}};
+  if (!is_plain(saved))
+    throw ConfigError(
+        fmt::format("{}: {} has {} vertices, {} edges with parameters, a prefix of {} and {} classes; a backbone has "
+                    "topology 1, no edge, prefix or classes",
+                    where, checkpoint.string(), saved.graph.vertices().size(),
+                    std::ranges::count_if(saved.graph.edges(), [](const Edge& edge) { return !edge.kinds.empty(); }),
+                    saved.shape.prefix, saved.shape.classes));
+  return {saved.shape.backbone, {BackboneFiles::Kind::checkpoint, checkpoint}};
 }
 
 /// The one vertex group of a checkpoint: `vertices.shared.`.
@@ -48,7 +54,12 @@ Backbone open_backbone(const fs::path& path, const std::string& where) {
                     where, path.string()));
   const BackboneFiles files{is_folder ? BackboneFiles::Kind::hugging_face : BackboneFiles::Kind::none,
                             is_folder ? path : path.parent_path()};
-  return {BackboneConfig::from_json(read_text(config), config.string()), files};
+  const std::string text = read_text(config);
+  if (is_network_config(text))
+    throw ConfigError(
+        fmt::format("{}: {} is a network that was exported; import it first (lmnet import) and name the checkpoint",
+                    where, path.string()));
+  return {BackboneConfig::from_json(text, config.string()), files};
 }
 
 ReadBackbone open_weights(const BackboneFiles& files, const BackboneConfig& config) {

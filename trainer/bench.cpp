@@ -11,6 +11,7 @@
 #include "model/graph/errors.h"
 #include "trainer/decoding_bench.h"
 #include "trainer/describe.h"
+#include "trainer/dtype.h"
 #include "trainer/engine.h"
 #include "trainer/measuring.h"
 #include "trainer/model_spec.h"
@@ -113,7 +114,7 @@ Measurement describe(const Config& config, const BenchOptions& options, const Mo
   Measurement result;
   result.what = options.what;
   result.topology = spec.graph.topology();
-  result.precision = precision_name(spec.dtype);
+  result.precision = dtype_name(spec.dtype);
   result.ranks = ranks;
   result.vertex = config.parallel.vertex;
   result.batch = config.train.global_batch;
@@ -183,13 +184,13 @@ std::string Measurement::json() const {
 std::string Measurement::text() const {
   return fmt::format(
       "{} · topology {} · {} · {} rank{}, {} a replica · {} × {} tokens\n"
-      "  {}parameters, {}of them train\n"
-      "  {:.3f} s a step · {}tok/s · {}FLOP a token · {:.1f} % of what plain products reach\n"
+      "  {} parameters, {} of them train\n"
+      "  {:.3f} s a step · {} tok/s · {} a token · {:.1f} % of what plain products reach\n"
       "  peak memory {:.2f} GiB · {:.3f} s a step in exchanges\n",
       what, topology, precision, ranks, ranks == 1 ? "" : "s", vertex, batch, sequence_length,
-      short_count(static_cast<double>(total)) + " ", short_count(static_cast<double>(trainable)) + " ",
-      seconds_per_step, short_count(tokens_per_s) + " ", short_count(flops_per_token) + " ", 100 * gemm_share,
-      peak_memory_gib, exchange_wait);
+      short_count(static_cast<double>(total)), short_count(static_cast<double>(trainable)), seconds_per_step,
+      short_count(tokens_per_s), short_count(flops_per_token, "FLOP"), 100 * gemm_share, peak_memory_gib,
+      exchange_wait);
 }
 
 int bench(Communicator& world, const Config& config, const BenchOptions& options) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "trainer/checkpoint/errors.h"
+#include "trainer/network_config.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -55,7 +56,7 @@ std::string to_json(const RunState& state, const NetworkShape& shape, const std:
             {"seed", state.seed},
             {"streams", state.streams},
             {"backbone", Json::parse(shape.backbone.to_json())}};
-  for (const auto& [group, backbone] : shape.groups) json["group_backbones"][group] = Json::parse(backbone.to_json());
+  if (!shape.groups.empty()) json["group_backbones"] = group_backbones(shape);
   for (const auto& [part, count] : steps) json["optimizer_steps"][std::string(to_string(part))] = count;
   for (const StreamState& stream : state.stream_states)
     json["stream_positions"][std::to_string(stream.stream)] = Json::parse(stream.position);
@@ -87,13 +88,11 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& dir, Engine& 
                                       const std::vector<StreamState>& streams, const std::string& config_yaml,
                                       const std::string& stage_name, const TextFiles& tokenizer) {
   Communicator& world = *engine.mesh().world;
-  Json mine = Json::object();
+  nlohmann::ordered_json mine = nlohmann::ordered_json::object();
   for (const StreamState& stream : streams) mine[std::to_string(stream.stream)] = stream.position;
-  for (const std::string& text : gather_texts(world, mine.dump())) {
-    Json stream_positions = Json::parse(text);
-    for (const auto& [stream, position] : stream_positions.items())
+  for (const auto& of_rank : gather_json(world, mine))
+    for (const auto& [stream, position] : of_rank.items())
       state.stream_states.push_back({std::stoll(stream), position.get<std::string>()});
-  }
   CheckpointWriter writer(dir, state.run.updates, world.rank());
   std::filesystem::path folder;
   together(world, [&] {
@@ -123,9 +122,7 @@ void load_checkpoint(const CheckpointReader& checkpoint, Optimizer& optimizer, b
   for (const std::string& name : optimizer.names()) {
     Optimizer::State state = optimizer.state(name);
     at::Tensor value = checkpoint.read(name);
-    if (value.sizes() != state.value.sizes())
-      throw CheckpointError(
-          fmt::format("{}: tensor {} has another shape than in this network", checkpoint.folder().string(), name));
+    require_shape(value, state.value.sizes(), fmt::format("{}: tensor {}", checkpoint.folder().string(), name));
     optimizer.assign(name, value);
     if (!moments || !state.exp_avg.defined()) continue;
     checkpoint.read_into(name + "@exp_avg", state.exp_avg);

@@ -51,11 +51,18 @@ void Decoder::select(const std::vector<int64_t>& rows) {
   length_ = std::move(length);
 }
 
-void check_room(const NetworkShape& shape, int64_t prompt, int64_t room) {
+void require_language_head(const NetworkShape& shape) {
   if (shape.classes > 0)
-    throw ConfigError(fmt::format("this network tells {} classes apart, it does not generate", shape.classes));
+    throw ConfigError(
+        fmt::format("this network tells {} classes apart: it has no language head, which reading and continuing texts "
+                    "needs; name a checkpoint with model.classes 0",
+                    shape.classes));
+}
+
+void check_room(const NetworkShape& shape, int64_t prompt, int64_t room) {
+  require_language_head(shape);
   const BackboneConfig& b = shape.backbone;
-  if (b.gpt2() && shape.prefix + prompt + room - 1 > b.positions)
+  if (const auto longest = shape.longest(); b.gpt2() && longest && prompt + room - 1 > *longest)
     throw DataError(
         fmt::format("a prompt of {} tokens{} and {} new ones do not fit into the {} positions of this {} "
                     "network: shorten the prompt or lower --max-new-tokens",

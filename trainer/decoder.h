@@ -42,7 +42,10 @@ class Decoder {
   at::Tensor logits_;
 };
 
-/// Throws ConfigError for a network that classifies, DataError where learned positions do not suffice for a prompt of
+/// Throws ConfigError for a network that classifies.
+void require_language_head(const NetworkShape& shape);
+
+/// Throws what require_language_head() throws, and DataError where learned positions do not suffice for a prompt of
 /// so many tokens and `room` new ones (the last of which is never read).
 void check_room(const NetworkShape& shape, int64_t prompt, int64_t room);
 

@@ -9,6 +9,7 @@
 #include "model/graph/errors.h"
 #include "trainer/decoder.h"
 #include "trainer/describe.h"
+#include "trainer/dtype.h"
 #include "trainer/engine.h"
 #include "trainer/measuring.h"
 #include "trainer/model_spec.h"
@@ -73,8 +74,8 @@ DecodingMeasurement measure_decoding(Communicator& world, const Config& config, 
     if (steps < 1 || warmup < 0) throw ConfigError("--steps takes 1 or more, --warmup 0 or more");
     spec = resolve_model(config.model);
     const NetworkShape& shape = spec.shape;
-    if (shape.backbone.gpt2())
-      result.far = std::min(result.far, shape.backbone.positions - shape.prefix - warmup - steps);
+    if (const auto longest = shape.longest(); shape.backbone.gpt2() && longest)
+      result.far = std::min(result.far, *longest - warmup - steps);
     result.near = std::min(result.near, result.far);
     check_room(shape, result.far, warmup + steps);
   });
@@ -82,7 +83,7 @@ DecodingMeasurement measure_decoding(Communicator& world, const Config& config, 
   Engine engine(spec.shape, spec.graph, spec.dtype, config.train.optimizer, mesh);
   engine.initialize(config.run.seed);
   result.topology = spec.graph.topology();
-  result.precision = precision_name(spec.dtype);
+  result.precision = dtype_name(spec.dtype);
   result.total = count_parameters(spec.shape, spec.graph).total();
   RandomIds random(config.run.seed, spec.shape.backbone.vocabulary);
   measure(engine, random, steps, warmup, result);

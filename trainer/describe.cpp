@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <map>
 
@@ -51,11 +52,12 @@ Work link_work(EdgeKind kind, const BackboneConfig& b, int64_t length) {
 
 }  // namespace
 
-std::string short_count(double count) {
-  if (count >= 1e9) return fmt::format("{:.3g} G", count / 1e9);
-  if (count >= 1e6) return fmt::format("{:.3g} M", count / 1e6);
-  if (count >= 1e4) return fmt::format("{:.3g} k", count / 1e3);
-  return fmt::format("{:.0f}", count);
+std::string short_count(double count, std::string_view unit) {
+  constexpr std::array<std::pair<double, const char*>, 3> scales = {{{1e9, "G"}, {1e6, "M"}, {1e3, "K"}}};
+  for (const auto& [scale, name] : scales)
+    // 999 999 is 1 M: three digits of it would be 1e+03 K.
+    if (count >= std::max(1e4, scale * 0.9995)) return fmt::format("{:.3g} {}{}", count / scale, name, unit);
+  return fmt::format("{:.0f}{}{}", count, unit.empty() ? "" : " ", unit);
 }
 
 std::string gib(double bytes) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "parallel/plan.h"
@@ -8,8 +9,8 @@
 
 namespace lmnet {
 
-/// `1.14 G`, `15.7 M`, `512`: a count for people.
-std::string short_count(double count);
+/// `1.14 G`, `15.7 M`, `2048`: a count for people. With a unit, as of tokens: `1.14 Gt`, `82 Kt`, `2048 t`.
+std::string short_count(double count, std::string_view unit = "");
 /// `12.5 GiB`.
 std::string gib(double bytes);
 /// The most memory this process ever held, in GiB.

@@ -3,21 +3,15 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 
 #include "model/graph/errors.h"
 #include "model/kernels/kernels.h"
+#include "trainer/clock.h"
 #include "trainer/distributed_exchange.h"
 
 namespace lmnet {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// Adds up the time that a rank spends in exchanges.
 class TimedExchange final : public Exchange {

@@ -56,7 +56,7 @@ class Engine {
   /// One update on this replica's rows of the global batch (the same on all ranks of the replica).
   UpdateResult update(const Sequence& batch, const UpdateOptions& options);
 
-  /// Gradients as update() would use them, before clipping, left in the optimiser's buffers. For tests.
+  /// The first half of update(): the gradients before clipping, left in the optimiser's buffers.
   UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false, const LossRule& rule = {});
 
   /// Loss over all ranks, each replica giving its own rows (possibly none).

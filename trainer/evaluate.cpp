@@ -13,6 +13,7 @@
 #include "data/packer.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
+#include "trainer/decoder.h"
 #include "trainer/generator.h"
 #include "trainer/model_spec.h"
 #include "trainer/together.h"
@@ -101,10 +102,7 @@ Json to_json(const Item& item) {
 std::vector<Json> gather_items(Communicator& world, const std::vector<Item>& mine) {
   Json list = Json::array();
   for (const Item& item : mine) list.push_back(to_json(item));
-  const std::vector<uint8_t> packed = Json::to_msgpack(list);
-  std::vector<Json> by_rank;
-  for (const std::string& text : gather_texts(world, {packed.begin(), packed.end()}))
-    by_rank.push_back(Json::from_msgpack(text));
+  const std::vector<Json> by_rank = gather_json(world, list);
   std::vector<Json> items;
   for (size_t i = 0; i / by_rank.size() < by_rank[i % by_rank.size()].size(); ++i) {
     Json item = {{"item", i}};
@@ -147,6 +145,7 @@ void print_summary(const std::vector<Json>& items, bool json) {
 }  // namespace
 
 std::vector<Item> evaluate_items(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
+  require_language_head(network.engine().network().shape());
   return parse_format(options.format) == Format::alpaca ? evaluate_records(network, options, rank, size)
                                                         : evaluate_text(network, options, rank, size);
 }

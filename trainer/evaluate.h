@@ -26,7 +26,8 @@ struct Item {
   bool generates = false, match = false;  // match: generated and answer are the same, white space at their ends apart
 };
 
-/// The items of the data that are this rank's (number mod size), in order. Throws DataError.
+/// The items of the data that are this rank's (number mod size), in order. Throws DataError, and ConfigError for a
+/// network without a language head.
 std::vector<Item> evaluate_items(SavedNetwork& network, const EvaluationOptions& options, int rank, int size);
 
 /// `lmnet evaluate`: deals the items out over the ranks; the first one prints the summary: a line for people, or with

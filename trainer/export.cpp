@@ -3,13 +3,15 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
+#include <map>
+#include <optional>
 
 #include "data/tokenizer.h"
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
-#include "trainer/checkpoint/errors.h"
+#include "trainer/backbone_files.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/end_tokens.h"
 #include "trainer/hugging_face/modelling_code.h"
 #include "trainer/network_config.h"
 #include "trainer/new_folder.h"
@@ -19,82 +21,84 @@ namespace lmnet {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
-constexpr const char* kGenerationConfig = "generation_config.json";
-
-/// Tokens beyond the vocabulary are those of a tokenizer that the network was not made for.
-EndTokens end_tokens(const std::string& tokenizer_name, int64_t vocabulary) {
-  const auto tokenizer = make_tokenizer(tokenizer_name);
-  const auto known = [&](int64_t id) { return id >= 0 && id < vocabulary ? std::optional(id) : std::nullopt; };
-  return {known(tokenizer->end_of_text()), known(tokenizer->padding())};
-}
-
-/// The checkpoint's own, if it was imported with one, and where a text ends in any case.
-std::string generation_config(const CheckpointReader& checkpoint, const EndTokens& tokens) {
-  const fs::path own = checkpoint.folder() / kGenerationConfig;
-  Json json = fs::exists(own) ? Json::parse(read_text(own), nullptr, /*allow_exceptions=*/false) : Json::object();
-  if (!json.is_object()) throw CheckpointError(fmt::format("{}: no JSON object", own.string()));
-  if (tokens.end && !json.contains("eos_token_id")) json["eos_token_id"] = *tokens.end;
-  if (tokens.padding && !json.contains("pad_token_id")) json["pad_token_id"] = *tokens.padding;
-  return json.dump(2) + "\n";
-}
-
-at::ScalarType choose_dtype(const CheckpointReader& checkpoint, const std::string& wanted) {
+std::optional<at::ScalarType> wanted_dtype(const std::string& wanted) {
   if (wanted == "bf16") return at::kBFloat16;
   if (wanted == "fp32") return at::kFloat;
   if (!wanted.empty()) throw ConfigError(fmt::format("--dtype {}: give bf16 or fp32", wanted));
-  for (const StoredTensor& tensor : checkpoint.tensors())
-    if (tensor.name == "embeddings.tokens.weight") return tensor.dtype;
-  throw CheckpointError(fmt::format("{}: tensor embeddings.tokens.weight is missing", checkpoint.folder().string()));
+  return std::nullopt;
 }
 
-void write_network(const CheckpointReader& checkpoint, const ModelSpec& spec, at::ScalarType dtype,
-                   const fs::path& folder) {
+/// The network of a checkpoint and what its tensors are written as.
+struct Export {
+  const CheckpointReader& checkpoint;
+  ModelSpec spec;
+  std::map<std::string, at::ScalarType> dtypes;  // by canonical name
+
+  Export(const CheckpointReader& from, std::optional<at::ScalarType> wanted)
+      : checkpoint(from), spec(model_of_checkpoint(from)) {
+    for (const StoredTensor& tensor : checkpoint.tensors())
+      dtypes[tensor.name] = wanted.value_or(tensor.dtype == at::kDouble ? at::kFloat : tensor.dtype);
+  }
+
+  /// Of a tensor that is missing none, which reading it tells.
+  at::ScalarType dtype(const std::string& name) const {
+    const auto found = dtypes.find(name);
+    return found == dtypes.end() ? at::kFloat : found->second;
+  }
+
+  /// The one in which transformers loads the weights: none of them loses anything.
+  at::ScalarType common_dtype() const {
+    at::ScalarType common = at::kBFloat16;
+    for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph))
+      common = c10::promoteTypes(common, dtype(parameter.name));
+    return common;
+  }
+};
+
+void write_network(const Export& network, const fs::path& folder) {
   std::vector<SafetensorsEntry> entries;
-  for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph))
-    entries.push_back({parameter.name, dtype, parameter.shape});
+  for (const ParameterShape& parameter : parameter_shapes(network.spec.shape, network.spec.graph))
+    entries.push_back({parameter.name, network.dtype(parameter.name), parameter.shape});
   write_safetensors_folder(folder, entries, [&](const SafetensorsEntry& entry) {
-    at::Tensor value = checkpoint.read(entry.name);
-    if (value.sizes() != entry.shape)
-      throw CheckpointError(fmt::format("{}: tensor {} has another shape than its network's config says",
-                                        checkpoint.folder().string(), entry.name));
+    at::Tensor value = network.checkpoint.read(entry.name);
+    require_shape(value, entry.shape, fmt::format("{}: tensor {}", network.checkpoint.folder().string(), entry.name));
     return value;
   });
   for (const ModellingFile& file : modelling_code()) write_text(folder / file.name, file.text);
 }
 
-void write_plain(const CheckpointReader& checkpoint, const ModelSpec& spec, at::ScalarType dtype,
-                 const fs::path& folder) {
-  const std::string group = spec.graph.vertices().front().group;
-  write_backbone_weights(
-      folder, spec.shape.backbone,
-      [&](const std::string& name) {
-        const bool of_vertex = !name.starts_with("embeddings.") && !name.starts_with("head.");
-        return checkpoint.read(of_vertex ? fmt::format("vertices.{}.{}", group, name) : name);
-      },
-      dtype);
+void write_plain(const Export& network, const fs::path& folder) {
+  std::map<std::string_view, at::ScalarType> dtypes;
+  for (const auto& [name, dtype] : network.dtypes) dtypes[without_group(name)] = dtype;
+  const BackboneConfig& backbone = network.spec.shape.backbone;
+  write_backbone_weights(folder, backbone,
+                         open_weights({BackboneFiles::Kind::checkpoint, network.checkpoint.folder()}, backbone),
+                         [&](const std::string& name) {
+                           const auto found = dtypes.find(name);
+                           return found == dtypes.end() ? at::kFloat : found->second;
+                         });
 }
 
 }  // namespace
 
 void export_checkpoint(const fs::path& path, const fs::path& out, const std::string& dtype) {
   const CheckpointReader checkpoint(require_checkpoint(path));
-  const Config config = parse_config(checkpoint.config_yaml(), (checkpoint.folder() / "config.yaml").string());
-  const ModelSpec spec = model_of_checkpoint(checkpoint);
-  const std::string tokenizer = tokenizer_name(checkpoint.folder(), config.data);
-  const EndTokens tokens = end_tokens(tokenizer, spec.shape.backbone.vocabulary);
-  const at::ScalarType stored = choose_dtype(checkpoint, dtype);
+  const Config config = config_of_checkpoint(checkpoint);
+  const Export network(checkpoint, wanted_dtype(dtype));
+  const ModelSpec& spec = network.spec;
+  const auto tokenizer = make_tokenizer(tokenizer_name(checkpoint.folder(), config.data));
+  const EndTokens tokens = end_tokens(checkpoint, config.data, *tokenizer, spec.shape.backbone.vocabulary);
 
   NewFolder folder(out);
-  TextFiles texts = read_tokenizer_files(tokenizer);
-  texts[kGenerationConfig] = generation_config(checkpoint, tokens);
+  TextFiles texts = read_tokenizer_files(*tokenizer);
+  texts["generation_config.json"] = generation_config(checkpoint.folder(), tokens);
   if (is_plain(spec)) {
-    texts["config.json"] = plain_config_json(spec.shape.backbone, stored, tokens);
-    write_plain(checkpoint, spec, stored, folder.temporary());
+    texts["config.json"] = plain_config_json(spec.shape.backbone, network.common_dtype(), tokens);
+    write_plain(network, folder.temporary());
   } else {
-    texts["config.json"] = network_config_json(config, spec, stored, tokens);
-    write_network(checkpoint, spec, stored, folder.temporary());
+    texts["config.json"] = network_config_json(config, spec, network.common_dtype(), tokens);
+    write_network(network, folder.temporary());
   }
   for (const auto& [name, text] : texts) write_text(folder.temporary() / name, text);
   folder.publish(folder.temporary());

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "data/errors.h"
 #include "data/utf8.h"
 #include "model/graph/errors.h"
+#include "trainer/clock.h"
 #include "trainer/signals.h"
 #include "trainer/together.h"
 
@@ -17,7 +17,6 @@ namespace lmnet {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
 
 Json to_json(const Completion& completion) {
   return {{"prompt", completion.prompt},
@@ -32,15 +31,15 @@ std::string dump(const Json& json) {
 
 /// How much was generated, and how fast.
 struct Speed {
-  int64_t tokens = 0, beyond = 0;  // beyond: texts longer than the network's positions
+  int64_t tokens = 0, beyond = 0;  // beyond: texts longer than the network was made for
   double seconds = 0;              // without the reading of the network
 
-  void tell(int64_t positions) const {
+  void tell(int64_t longest) const {
     fmt::print(stderr, "{} tokens · {:.2f} s · {:.1f} tok/s\n", tokens, seconds,
                static_cast<double>(tokens) / std::max(seconds, 1e-9));
     if (beyond > 0)
-      fmt::print(stderr, "warning: {} of the texts are longer than the {} positions that this network was made for\n",
-                 beyond, positions);
+      fmt::print(stderr, "warning: {} of the texts are longer than the {} tokens that this network was made for\n",
+                 beyond, longest);
   }
 };
 
@@ -52,17 +51,18 @@ class Session {
                                    const Generator::Listener& listener = {}) {
     const auto start = Clock::now();
     std::vector<Completion> completions = generator_.generate(prompts, sampling, listener);
-    speed_ = {0, 0, std::chrono::duration<double>(Clock::now() - start).count()};
+    speed_ = {0, 0, seconds_since(start)};
     for (const Completion& completion : completions) {
       const auto tokens = static_cast<int64_t>(completion.ids.size());
       speed_.tokens += tokens;
-      speed_.beyond += positions() > 0 && completion.prompt_tokens + tokens > positions();
+      speed_.beyond += longest() > 0 && completion.prompt_tokens + tokens > longest();
     }
     return completions;
   }
 
   const Speed& speed() const { return speed_; }
-  int64_t positions() { return network_.engine().network().backbone().positions; }
+  /// The most tokens of a text that the network was made for; 0 = no limit.
+  int64_t longest() { return network_.engine().network().shape().longest().value_or(0); }
 
  private:
   SavedNetwork network_;
@@ -98,12 +98,9 @@ int generate(Communicator& world, const std::filesystem::path& checkpoint, const
     for (const Completion& completion : session.generate(share, sampling, streams ? show : Generator::Listener{}))
       mine["lines"].push_back(jsonl ? dump(to_json(completion)) : completion.text);
     const Speed& speed = session.speed();
-    mine["speed"] = {speed.tokens, speed.beyond, speed.seconds, session.positions()};
+    mine["speed"] = {speed.tokens, speed.beyond, speed.seconds, session.longest()};
   });
-  std::vector<Json> by_rank;
-  const std::vector<uint8_t> packed = Json::to_msgpack(mine);
-  for (const std::string& text : gather_texts(world, {packed.begin(), packed.end()}))
-    by_rank.push_back(Json::from_msgpack(text));
+  const std::vector<Json> by_rank = gather_json(world, mine);
   if (world.rank() != 0) return 0;
   const auto samples = static_cast<size_t>(sampling.samples), ranks = by_rank.size();
   for (size_t p = 0; p < prompts.size(); ++p)
@@ -143,7 +140,7 @@ int generate_interactively(Communicator& world, const std::filesystem::path& che
       if (sampling.beams > 0) show(answer.front().text);
       fmt::print("\n");
       std::fflush(stdout);
-      session->speed().tell(session->positions());
+      session->speed().tell(session->longest());
     } catch (const DataError& error) {
       fmt::print(stderr, "{}\n", error.what());
     }

@@ -71,7 +71,7 @@ struct Generator::Growth {
     completion->logprob += choice.logprob;
     std::string& text = completion->text;
     const size_t before = text.size();
-    text += tokenizer.decode({&choice.id, 1});
+    if (!input->ends.contains(choice.id)) text += tokenizer.decode({&choice.id, 1});
     const size_t stop = find_stop(text, before, input->stops);
     if (stop != std::string::npos) text.resize(stop);
     completion->stopped = stop != std::string::npos || input->ends.contains(choice.id);
@@ -88,7 +88,7 @@ struct Generator::Growth {
 
 Generator::Input Generator::read(const Prompt& prompt, const Sampling& sampling) const {
   const Tokenizer& tokenizer = network_.tokenizer();
-  Input input{prompt.ids, {tokenizer.end_of_text()}, sampling.stop};
+  Input input{prompt.ids, network_.ends(), sampling.stop};
   if (!prompt.messages.empty()) {
     input.ids = chat_prompt(tokenizer, prompt.messages);
     if (const auto end_of_turn = tokenizer.special(kEndOfTurn))

@@ -6,14 +6,13 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "data/tokenizer.h"
-#include "model/errors.h"
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/checkpointer.h"
+#include "trainer/end_tokens.h"
 #include "trainer/network_config.h"
 #include "trainer/new_folder.h"
 #include "trainer/reference_weights.h"
@@ -35,19 +34,8 @@ ImportSource exported_source(const fs::path& folder, const std::string& text) {
   const Config config = read_network_config(text, (folder / "config.json").string());
   const ModelSpec spec = resolve_model(config.model);
   auto files = std::make_shared<SafetensorsFolder>(folder);
-  std::set<std::string> names;
-  for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph)) names.insert(parameter.name);
-  for (const auto& [name, place] : files->tensors())
-    if (!names.contains(name))
-      throw WeightsError(
-          fmt::format("{}: the network that config.json describes has no tensor {}", folder.string(), shown(name)));
-  return {config, [files, folder](const ParameterShape& at) {
-            at::Tensor value = files->tensor(at.name);
-            if (value.sizes() != at.shape)
-              throw WeightsError(fmt::format("{}: tensor {} has another shape than its network's config says",
-                                             folder.string(), at.name));
-            return value;
-          }};
+  check_network_weights(*files, folder, spec);
+  return {config, [files](const ParameterShape& at) { return files->tensor(at.name); }};
 }
 
 ImportSource plain_source(const fs::path& folder, const std::string& config) {
@@ -72,8 +60,7 @@ ImportSource open_source(const fs::path& folder, const ImportOptions& options) {
         fmt::format("{}: there is no config.json, which says what network the weights are of", folder.string()));
   if (options.preset != "none") return reference_source(folder, options);
   const std::string config = read_text(file);
-  const Json json = Json::parse(config, nullptr, /*allow_exceptions=*/false);
-  if (json.is_object() && json.value("model_type", Json()) == "lmnet") {
+  if (is_network_config(config)) {
     if (!options.topology.empty())
       throw ConfigError(fmt::format("{} names its own graph: leave --topology out", file.string()));
     return exported_source(folder, config);
@@ -88,9 +75,8 @@ ImportSource open_source(const fs::path& folder, const ImportOptions& options) {
 }
 
 TextFiles texts_of(const fs::path& folder) {
-  TextFiles texts = has_tokenizer(folder) ? read_tokenizer_files(folder.string()) : TextFiles();
-  if (const fs::path file = folder / "generation_config.json"; fs::exists(file))
-    texts["generation_config.json"] = read_text(file);
+  TextFiles texts = has_tokenizer(folder) ? read_tokenizer_files(*make_tokenizer(folder.string())) : TextFiles();
+  texts["generation_config.json"] = generation_config(folder, end_tokens(folder, nullptr, 0));
   return texts;
 }
 

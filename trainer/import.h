@@ -15,8 +15,8 @@ struct ImportOptions {
 /// - a plain Hugging Face folder: a network of topology 1;
 /// - with a preset: one of the official implementation (trainer/reference_weights.h), also of its classes that keep a
 ///   copy of the weights for each vertex.
-/// Values are kept as they are stored, F16 as fp32. Throws ConfigError for options that do not fit and when `out` is
-/// there already, WeightsError for what is wrong in the folder.
+/// Values are kept as they are stored, F16 as fp32; so are the tokens that end a text. Throws ConfigError for options
+/// that do not fit and when `out` is there already, WeightsError for what is wrong in the folder.
 void import_folder(const std::filesystem::path& folder, const std::filesystem::path& out, const ImportOptions& options);
 
 }  // namespace lmnet

@@ -12,8 +12,10 @@
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/describe.h"
+#include "trainer/dtype.h"
 #include "trainer/inspect_weights.h"
 #include "trainer/model_spec.h"
+#include "trainer/network_config.h"
 
 namespace lmnet {
 namespace {
@@ -23,7 +25,7 @@ using Json = nlohmann::ordered_json;
 
 /// What was found behind the path.
 struct Subject {
-  std::string kind;  // config, backbone or checkpoint
+  std::string kind;  // config, backbone, network or checkpoint
   fs::path path;
   ModelSpec spec;
   std::vector<StageConfig> stages;
@@ -38,14 +40,18 @@ Subject config_subject(const fs::path& file, const Config& config) {
 Subject checkpoint_subject(const fs::path& folder, bool verify) {
   if (verify) open_checkpoint(folder, /*verify=*/true);
   CheckpointReader reader(folder);
-  const Config config = parse_config(reader.config_yaml(), (folder / "config.yaml").string());
+  const Config config = config_of_checkpoint(reader);
   ModelSpec spec = model_of_checkpoint(reader);
   return {"checkpoint", folder, std::move(spec), config.train.stages, config.data.sequence_length, std::move(reader)};
 }
 
-Subject backbone_subject(const fs::path& file) {
+/// A config.json: a backbone's, or that of a network as export wrote it.
+Subject json_subject(const fs::path& file) {
+  const std::string text = read_text(file);
+  if (is_network_config(text))
+    return {"network", file, resolve_model(read_network_config(text, file.string()).model), {}, 0, {}};
   ModelSpec spec;
-  spec.shape.backbone = BackboneConfig::from_json(read_text(file), file.string());
+  spec.shape.backbone = BackboneConfig::from_json(text, file.string());
   spec.graph = Graph::layered("1");
   return {"backbone", file, std::move(spec), {}, 0, {}};
 }
@@ -62,7 +68,7 @@ Subject open_subject(const fs::path& what, std::span<const std::string> override
     if (const auto checkpoint = find_checkpoint(what)) return checkpoint_subject(*checkpoint, verify);
     const bool unfinished = fs::exists(what / "state.json");  // a checkpoint that lost its manifest
     if (fs::exists(what / "config.yaml") && !unfinished) return config_subject(what, load_config(what / "config.yaml"));
-    if (fs::exists(what / "config.json")) return backbone_subject(what / "config.json");
+    if (fs::exists(what / "config.json")) return json_subject(what / "config.json");
     throw CheckpointError(
         fmt::format("{}: this folder is no checkpoint, no run and no backbone: it has neither "
                     "manifest.json nor config.yaml nor config.json",
@@ -74,34 +80,14 @@ Subject open_subject(const fs::path& what, std::span<const std::string> override
   if (kind != ".json") return config_subject(what, load_config(what, overrides));
   refuse_overrides(what, overrides);
   if (!fs::exists(what)) throw ConfigError(fmt::format("{}: no such file", what.string()));
-  return backbone_subject(what);
+  return json_subject(what);
 }
 
 /// All groups that train in some stage.
 Trains trains_ever(const std::vector<StageConfig>& stages) {
-  Trains all;
-  for (const StageConfig& stage : stages) {
-    const Trains trains = parse_trains(stage);
-    all.edges |= trains.edges;
-    all.vertices |= trains.vertices;
-    all.embeddings |= trains.embeddings;
-    all.head |= trains.head;
-    all.prefix |= trains.prefix;
-  }
-  return all;
-}
-
-const char* dtype_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kBFloat16:
-      return "bf16";
-    case at::kFloat:
-      return "fp32";
-    case at::kDouble:
-      return "fp64";
-    default:
-      return at::toString(dtype);
-  }
+  StageConfig all;
+  for (const StageConfig& stage : stages) all.trains.insert(all.trains.end(), stage.trains.begin(), stage.trains.end());
+  return parse_trains(all);
 }
 
 Json checkpoint_json(const CheckpointReader& checkpoint, bool verified) {
@@ -136,8 +122,7 @@ Json to_json(const Subject& subject, bool verified) {
                  {"prefix", count.prefix},
                  {"edge", count.edge}}},
                {"backbone", Json::parse(spec.shape.backbone.to_json())}};
-  for (const auto& [group, backbone] : spec.shape.groups)
-    json["group_backbones"][group] = Json::parse(backbone.to_json());
+  if (!spec.shape.groups.empty()) json["group_backbones"] = group_backbones(spec.shape);
   if (spec.shape.classes > 0) json["classes"] = spec.shape.classes;
   if (subject.kind != "backbone") json["precision"] = dtype_name(spec.dtype);
   if (subject.sequence_length > 0) {
@@ -157,8 +142,8 @@ Json to_json(const Subject& subject, bool verified) {
 std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
   const Manifest& manifest = checkpoint.manifest();
   std::string text =
-      fmt::format("update {} · {}t · stage {} · saved by {} × {} ranks (data × vertex){}\n", manifest.update,
-                  short_count(static_cast<double>(manifest.tokens)), manifest.stage_name, manifest.data_parallel,
+      fmt::format("update {} · {} · stage {} · saved by {} × {} ranks (data × vertex){}\n", manifest.update,
+                  short_count(static_cast<double>(manifest.tokens), "t"), manifest.stage_name, manifest.data_parallel,
                   manifest.vertex_parallel, verified ? " · every file is whole" : "");
   int64_t moments = 0;  // of the optimiser; they have their weights' shapes
   for (const StoredTensor& tensor : checkpoint.tensors()) {
@@ -190,7 +175,7 @@ std::string to_text(const Subject& subject, bool verified) {
   for (const StageConfig& stage : subject.stages) {
     if (subject.sequence_length == 0) break;
     const double flops = training_flops_per_token(spec, parse_trains(stage), subject.sequence_length);
-    text += fmt::format("  stage {}: {}FLOP a token at {} tokens\n", stage.name, short_count(flops),
+    text += fmt::format("  stage {}: {} a token at {} tokens\n", stage.name, short_count(flops, "FLOP"),
                         subject.sequence_length);
   }
   return subject.checkpoint ? text + checkpoint_text(*subject.checkpoint, verified) : text;
@@ -205,7 +190,8 @@ std::string inspect(const fs::path& what, std::span<const std::string> overrides
   }
   const Subject subject = open_subject(what, overrides, options.verify);
   const bool verified = options.verify && subject.checkpoint;
-  const std::string weights = subject.kind == "backbone" && has_safetensors(what) ? inspect_weights(what, options) : "";
+  const bool hugging_face = subject.kind == "backbone" || subject.kind == "network";
+  const std::string weights = hugging_face && has_safetensors(what) ? inspect_weights(what, options) : "";
   if (!options.json) return to_text(subject, verified) + weights;
   Json json = to_json(subject, verified);
   if (!weights.empty()) json["weights"] = Json::parse(weights);

@@ -11,6 +11,7 @@
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/describe.h"
+#include "trainer/network_config.h"
 
 namespace lmnet {
 namespace {
@@ -29,6 +30,15 @@ void check_finite(const SafetensorsFile& file, const SafetensorsEntry& entry) {
       throw WeightsError(fmt::format("{}: tensor \"{}\" has values that are no finite numbers", file.path().string(),
                                      shown(entry.name)));
   }
+}
+
+/// That the weights of a folder are those which its config.json asks for.
+void check_config(const fs::path& folder, const fs::path& config, const SafetensorsFolder& weights) {
+  const std::string text = read_text(config);
+  if (is_network_config(text))
+    check_network_weights(weights, folder, resolve_model(read_network_config(text, config.string()).model));
+  else
+    BackboneWeights(folder, BackboneConfig::from_json(text, config.string()));
 }
 
 Json to_json(const fs::path& what, const SafetensorsFolder& weights, bool verified) {
@@ -54,8 +64,8 @@ std::string to_text(const fs::path& what, const SafetensorsFolder& weights, bool
       values += static_cast<double>(entry.bytes() / c10::elementSize(entry.dtype));
     }
   }
-  return fmt::format("weights {}: {} tensors, {} values, {}B{}\n{}", what.string(), weights.tensors().size(),
-                     short_count(values), short_count(bytes), verified ? " · all values are finite" : "", lines);
+  return fmt::format("weights {}: {} tensors, {} values, {}{}\n{}", what.string(), weights.tensors().size(),
+                     short_count(values), short_count(bytes, "B"), verified ? " · all values are finite" : "", lines);
 }
 
 }  // namespace
@@ -66,10 +76,9 @@ bool has_safetensors(const fs::path& what) {
 }
 
 std::string inspect_weights(const fs::path& what, const InspectOptions& options) {
-  const fs::path config = what / "config.json";
-  if (fs::is_directory(what) && fs::exists(config))
-    BackboneWeights(what, BackboneConfig::from_json(read_text(config), config.string()));
   const SafetensorsFolder weights(what);
+  if (const fs::path config = what / "config.json"; fs::is_directory(what) && fs::exists(config))
+    check_config(what, config, weights);
   if (options.verify)
     for (const SafetensorsFile& file : weights.files())
       for (const SafetensorsEntry& entry : file.tensors()) check_finite(file, entry);

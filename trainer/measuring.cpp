@@ -4,16 +4,15 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
-#include <chrono>
+
+#include "trainer/clock.h"
 
 namespace lmnet {
-
-using Clock = std::chrono::steady_clock;
 
 double seconds_of(const std::function<void()>& work) {
   const auto start = Clock::now();
   work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return seconds_since(start);
 }
 
 double median(std::vector<double> values) {
@@ -24,10 +23,6 @@ double median(std::vector<double> values) {
 
 at::Generator random_generator(uint64_t seed) {
   return at::make_generator<at::CPUGeneratorImpl>(seed);
-}
-
-const char* precision_name(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 ? "bf16" : dtype == at::kFloat ? "fp32" : "fp64";
 }
 
 }  // namespace lmnet

@@ -1,6 +1,5 @@
 #pragma once
 #include <ATen/core/Generator.h>
-#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 #include <functional>
@@ -15,8 +14,5 @@ double seconds_of(const std::function<void()>& work);
 double median(std::vector<double> values);
 
 at::Generator random_generator(uint64_t seed);
-
-/// `bf16`, `fp32`, `fp64`.
-const char* precision_name(at::ScalarType dtype);
 
 }  // namespace lmnet

@@ -3,11 +3,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/errors.h"
+#include "trainer/dtype.h"
 #include "trainer/explicit_graph.h"
 
 namespace lmnet {
@@ -46,19 +46,11 @@ Graph build_graph(const ModelConfig& model, const ExplicitGraph& parsed) {
   const GraphOptions options = graph_options(model);
   if (!model.topology.empty()) return Graph::layered(model.topology, options);
   if (model.output != "first" || model.residual != "none")
-    throw ConfigError(
-        "model.output and model.residual are for topologies like 1-2-1: in an explicit graph write the edges to head, "
-        "and leave them at first and none");
-  Graph graph = Graph::explicit_graph(parsed.vertices, parsed.edges, options);
-  for (const Vertex& vertex : graph.vertices()) {
-    const auto named = std::ranges::find(parsed.vertices, vertex.name, &ExplicitVertex::name);
-    if (named->group.empty() && parsed.backbones.contains(vertex.group))
-      throw ConfigError(
-          fmt::format("vertex {} falls into group {} by model.sharing, which has a backbone of its own; "
-                      "name a group for it",
-                      vertex.name, vertex.group));
-  }
-  return graph;
+    throw ConfigError(fmt::format(
+        "model.output and model.residual are for topologies like 1-2-1: in an explicit graph write the edges to head "
+        "and set model.output to first, model.residual to none{}",
+        model.preset == "none" ? "" : fmt::format(" (model.preset {} sets others)", model.preset)));
+  return Graph::explicit_graph(parsed.vertices, parsed.edges, options);
 }
 
 Backbone named_backbone(const std::string& path, const std::string& json, const std::string& where) {
@@ -118,8 +110,7 @@ ModelSpec resolve_model(const ModelConfig& model) {
   } catch (const ConfigError& error) {
     throw ConfigError(fmt::format("{}: {}", place(model, "topology"), error.what()));
   }
-  spec.dtype =
-      choose<at::ScalarType>(model.precision, {{"bf16", at::kBFloat16}, {"fp32", at::kFloat}, {"fp64", at::kDouble}});
+  spec.dtype = dtype_named(model.precision);
   Backbone backbone = named_backbone(model.backbone, model.backbone_json, place(model, "backbone"));
   spec.shape.backbone = std::move(backbone.config);
   spec.files = std::move(backbone.files);
@@ -129,10 +120,17 @@ ModelSpec resolve_model(const ModelConfig& model) {
   return spec;
 }
 
-ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
-  std::string where = (checkpoint.folder() / "config.yaml").string();
+Config config_of_checkpoint(const CheckpointReader& checkpoint) {
   try {
-    ModelConfig model = parse_config(checkpoint.config_yaml(), where).model;
+    return parse_config(checkpoint.config_yaml(), (checkpoint.folder() / "config.yaml").string());
+  } catch (const ConfigError& error) {  // what a run wrote must be readable: it is the checkpoint that is damaged
+    throw CheckpointError(error.what());
+  }
+}
+
+ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
+  try {
+    ModelConfig model = config_of_checkpoint(checkpoint).model;
     const Json state = Json::parse(checkpoint.state_json());
     model.backbone.clear();
     model.backbone_json = state.at("backbone").dump();
@@ -143,7 +141,7 @@ ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
     return spec;
   } catch (const CheckpointError&) {
     throw;
-  } catch (const std::exception& error) {  // what a run wrote must be readable: it is the checkpoint that is damaged
+  } catch (const std::exception& error) {
     throw CheckpointError(fmt::format("{}: {}", checkpoint.folder().string(), error.what()));
   }
 }
@@ -166,9 +164,7 @@ void load_backbones(Optimizer& optimizer, const ModelSpec& spec) {
     const ReadBackbone& read = open(group);
     if (!read) continue;
     const at::Tensor value = read(inner);
-    if (value.sizes() != optimizer.state(name).value.sizes())
-      throw CheckpointError(
-          fmt::format("tensor {} of the backbone has another shape than {} of this network", inner, name));
+    require_shape(value, optimizer.state(name).value.sizes(), fmt::format("tensor {} of the backbone", inner));
     optimizer.assign(name, value);
   }
 }

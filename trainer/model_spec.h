@@ -31,6 +31,9 @@ std::optional<std::filesystem::path> find_checkpoint(const std::filesystem::path
 /// The same; throws CheckpointError when there is none.
 std::filesystem::path require_checkpoint(const std::filesystem::path& path);
 
+/// The config that a checkpoint was saved with. Throws CheckpointError where it is damaged.
+Config config_of_checkpoint(const CheckpointReader& checkpoint);
+
 /// The network of a checkpoint, which stands alone: the shapes of its backbones are kept in state.json.
 ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint);
 

@@ -2,9 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string_view>
 
 #include "model/errors.h"
@@ -21,17 +23,6 @@ void put_dtype(Json& json, at::ScalarType dtype) {
   const char* name = dtype == at::kBFloat16 ? "bfloat16" : dtype == at::kDouble ? "float64" : "float32";
   json["torch_dtype"] = name;
   json["dtype"] = name;
-}
-
-void put_tokens(Json& json, const EndTokens& tokens) {
-  if (tokens.end) json["eos_token_id"] = *tokens.end;
-  if (tokens.padding) json["pad_token_id"] = *tokens.padding;
-}
-
-Json group_backbones(const NetworkShape& shape) {
-  Json backbones = Json::object();
-  for (const auto& [group, backbone] : shape.groups) backbones[group] = Json::parse(backbone.to_json());
-  return backbones;
 }
 
 /// The `model` section with the backbones themselves where it had paths.
@@ -105,6 +96,11 @@ std::string network_config_json(const Config& config, const ModelSpec& spec, at:
   return json.dump(2) + "\n";
 }
 
+bool is_network_config(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return json.is_object() && json.value("model_type", Json()) == "lmnet";
+}
+
 Config read_network_config(const std::string& text, const std::string& where) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("model"))
@@ -119,6 +115,30 @@ std::vector<ParameterShape> parameter_shapes(const NetworkShape& shape, const Gr
     for (const View& view : parameter.views)
       shapes.push_back({view.name, parameter.part, slice(parameter.value, view).sizes().vec()});
   return shapes;
+}
+
+void check_network_weights(const SafetensorsFolder& files, const std::filesystem::path& folder, const ModelSpec& spec) {
+  std::set<std::string, std::less<>> names;
+  for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph)) {
+    const auto found = files.tensors().find(parameter.name);
+    if (found == files.tensors().end())
+      throw WeightsError(fmt::format("{}: tensor {} is missing", folder.string(), parameter.name));
+    const std::vector<int64_t>& shape = found->second.entry->shape;
+    if (shape != parameter.shape)
+      throw WeightsError(fmt::format("{}: tensor {} has the shape [{}], but by config.json it is [{}]", folder.string(),
+                                     parameter.name, fmt::join(shape, ", "), fmt::join(parameter.shape, ", ")));
+    names.insert(parameter.name);
+  }
+  for (const auto& [name, place] : files.tensors())
+    if (!names.contains(name))
+      throw WeightsError(
+          fmt::format("{}: the network that config.json describes has no tensor {}", folder.string(), shown(name)));
+}
+
+Json group_backbones(const NetworkShape& shape) {
+  Json backbones = Json::object();
+  for (const auto& [group, backbone] : shape.groups) backbones[group] = Json::parse(backbone.to_json());
+  return backbones;
 }
 
 }  // namespace lmnet

@@ -1,19 +1,16 @@
 #pragma once
 #include <c10/core/ScalarType.h>
 
-#include <optional>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "model/safetensors.h"
+#include "trainer/end_tokens.h"
 #include "trainer/model_spec.h"
 
 namespace lmnet {
-
-/// The tokens that end a text and fill up a row; none where the network has no such token.
-struct EndTokens {
-  std::optional<int64_t> end, padding;
-};
 
 /// The network is a backbone alone, which Hugging Face has a class for: one vertex, no edge, prefix or classes.
 bool is_plain(const ModelSpec& spec);
@@ -27,6 +24,9 @@ std::string plain_config_json(const BackboneConfig& backbone, at::ScalarType dty
 std::string network_config_json(const Config& config, const ModelSpec& spec, at::ScalarType dtype,
                                 const EndTokens& tokens);
 
+/// Whether a `config.json` is of a network, not of a backbone.
+bool is_network_config(const std::string& json);
+
 /// The config in what network_config_json() wrote. Throws WeightsError or ConfigError that begins with `where`.
 Config read_network_config(const std::string& json, const std::string& where);
 
@@ -37,5 +37,11 @@ struct ParameterShape {
   std::vector<int64_t> shape;
 };
 std::vector<ParameterShape> parameter_shapes(const NetworkShape& shape, const Graph& graph);
+
+/// Throws WeightsError unless the files of `folder` hold every parameter of the network with its shape, and no other.
+void check_network_weights(const SafetensorsFolder& files, const std::filesystem::path& folder, const ModelSpec& spec);
+
+/// The backbones of single vertex groups by name, each as its `config.json`.
+nlohmann::ordered_json group_backbones(const NetworkShape& shape);
 
 }  // namespace lmnet

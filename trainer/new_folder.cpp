@@ -10,6 +10,7 @@ namespace lmnet {
 namespace fs = std::filesystem;
 
 NewFolder::NewFolder(fs::path path) : path_(std::move(path)) {
+  path_ = fs::absolute(path_);
   if (!path_.has_filename()) path_ = path_.parent_path();  // written with a slash at its end
   if (fs::exists(path_) && !(fs::is_directory(path_) && fs::is_empty(path_)))
     throw ConfigError(fmt::format("{} is there already: name a new folder, or remove it first", path_.string()));
@@ -25,8 +26,9 @@ NewFolder::~NewFolder() {
 }
 
 void NewFolder::publish(const fs::path& filled) {
-  remove_path(path_);  // an empty folder
-  rename_path(filled, path_);
+  sync_folder(filled);
+  rename_path(filled, path_);  // in place of an empty folder too, but never of one that was filled since
+  sync_folder(temporary_.parent_path());
 }
 
 }  // namespace lmnet

@@ -14,7 +14,8 @@ class NewFolder {
   NewFolder& operator=(const NewFolder&) = delete;
 
   const std::filesystem::path& temporary() const { return temporary_; }
-  /// Gives the folder `filled`, temporary() or one in it, the name.
+  /// Gives the folder `filled`, temporary() or one in it, the name, when all of it is on the disk. Throws
+  /// CheckpointError where somebody has put something there in the meantime.
   void publish(const std::filesystem::path& filled);
 
  private:

@@ -42,7 +42,6 @@ class Optimizer {
 
   /// The names held here, in storage order.
   std::vector<std::string> names() const;
-  bool contains(const std::string& name) const { return places_.contains(name); }
   const Parameter& parameter(const std::string& name) const;
   /// Views into the buffers (the master weight where there is one).
   State state(const std::string& name) const;

@@ -57,7 +57,7 @@ ReferenceTensor block_tensor(const BackboneConfig& backbone, std::string_view in
   return tensor;
 }
 
-/// WBlock: c_attn is a Linear, c_proj a Conv1D.
+/// WBlock: c_attn is a Linear, of which `attention.q.weight` is rows 0 to D, c_proj a Conv1D.
 ReferenceTensor attention_edge_tensor(const BackboneConfig& backbone, std::string_view in_edge) {
   static constexpr Pair kModules[] = {{"attention.q", "attn.c_attn"},
                                       {"attention.k", "attn.c_attn"},
@@ -74,6 +74,8 @@ ReferenceTensor attention_edge_tensor(const BackboneConfig& backbone, std::strin
   return {name, /*transposed=*/false, begin, begin + width};
 }
 
+/// Within one edge module: `block.mlp.up.weight` of a WBlock1 is `model.mlp.up_proj.weight`, `mlp.in.weight` of a
+/// WBlock_mlp `c_fc.weight`.
 ReferenceTensor edge_tensor(const BackboneConfig& backbone, EdgeKind kind, std::string_view in_edge) {
   switch (kind) {
     case EdgeKind::attention:
@@ -202,15 +204,6 @@ ReferenceTensor reference_tensor(ReferenceClass cls, const NetworkShape& shape, 
   } catch (const Missing&) {
     throw ConfigError(fmt::format("the official implementation's class has no place for {} (topology {})", canonical,
                                   graph.topology()));
-  }
-}
-
-ReferenceTensor reference_edge_tensor(const BackboneConfig& backbone, EdgeKind kind, std::string_view in_edge) {
-  try {
-    return edge_tensor(backbone, kind, in_edge);
-  } catch (const Missing&) {
-    throw ConfigError(
-        fmt::format("the official implementation's edge {} has no place for {}", to_string(EdgeKinds{kind}), in_edge));
   }
 }
 

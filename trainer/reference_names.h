@@ -22,10 +22,6 @@ using ReferenceTensor = HuggingFaceTensor;
 ReferenceTensor reference_tensor(ReferenceClass cls, const NetworkShape& shape, const Graph& graph,
                                  std::string_view canonical);
 
-/// The same within one edge module: `attention.q.weight` of a WBlock is rows 0 to D of `attn.c_attn.weight`,
-/// `block.mlp.up.weight` of a WBlock1 is `model.mlp.up_proj.weight`, `mlp.in.weight` of a WBlock_mlp `c_fc.weight`.
-ReferenceTensor reference_edge_tensor(const BackboneConfig& backbone, EdgeKind kind, std::string_view in_edge);
-
 /// The view of `stored` (the whole tensor under `at.name`, or its gradient) that is our parameter, in our shape:
 /// reading it imports, writing into it exports.
 at::Tensor reference_view(const ReferenceTensor& at, const at::Tensor& stored);

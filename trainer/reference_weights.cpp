@@ -57,6 +57,7 @@ ReferenceWeights::ReferenceWeights(const fs::path& folder, const ImportOptions& 
       class_(class_of(options.preset, files_.tensors().contains("ms.0.norm.weight"))),
       config_(parse_config(model_section(options), (folder / "config.json").string())),
       spec_(resolve_model(config_.model)) {
+  check_names();
   check_rest();
 }
 
@@ -66,6 +67,7 @@ std::string ReferenceWeights::model_section(const ImportOptions& options) const 
         "--topology is missing: a checkpoint of the official implementation does not tell its own, give "
         "the vertices per level, such as 1-2-1");
   const auto& tensors = files_.tensors();
+  if (tensors.empty()) throw WeightsError(fmt::format("{}: there is no tensor in it", folder_.string()));
   const auto size = [&](const char* name, size_t dimension) {
     const auto found = tensors.find(name);
     return found == tensors.end() || found->second.entry->shape.size() <= dimension
@@ -76,7 +78,7 @@ std::string ReferenceWeights::model_section(const ImportOptions& options) const 
              {"topology", options.topology},
              {"backbone", backbone_json(folder_, class_ == ReferenceClass::gpt2)},
              {"input", {{"prefix", size("pfx", 1)}}},
-             {"precision", files_.files().front().tensors().front().dtype == at::kBFloat16 ? "bf16" : "fp32"}};
+             {"precision", tensors.begin()->second.entry->dtype == at::kBFloat16 ? "bf16" : "fp32"}};
   if (class_ == ReferenceClass::causal_separate) model["sharing"] = "none";
   if (const int64_t classes = size("score.weight", 0); classes > 0) model["classes"] = classes;
   return Json{{"model", model}}.dump();
@@ -112,6 +114,15 @@ bool ReferenceWeights::carries_nothing(const std::string& name) const {
   const bool buffer =
       name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias") || name.ends_with("rotary_emb.inv_freq");
   return later_embedding || buffer || name.ends_with("lora_A") || name.ends_with("lora_B") || tensor.numel() == 0;
+}
+
+void ReferenceWeights::check_names() const {
+  for (const std::string& name : names_of(class_, spec_.shape, spec_.graph))
+    if (!files_.tensors().contains(name))
+      throw WeightsError(fmt::format(
+          "{}: there is no tensor {}, which a checkpoint of {} with topology {} has: --preset or --topology "
+          "is another network's",
+          folder_.string(), name, config_.model.preset, spec_.graph.topology()));
 }
 
 void ReferenceWeights::check_rest() const {

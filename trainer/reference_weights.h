@@ -25,6 +25,7 @@ class ReferenceWeights {
 
  private:
   std::string model_section(const ImportOptions& options) const;
+  void check_names() const;
   void check_rest() const;
   bool carries_nothing(const std::string& name) const;
 

@@ -8,34 +8,21 @@
 #include "model/network.h"
 #include "trainer/describe.h"
 #include "trainer/schedule.h"
+#include "trainer/tokenizer_files.h"
 
 namespace lmnet {
+namespace {
 
-void check_layout(const Config& config, int ranks) {
-  int vp = config.parallel.vertex;
-  if (ranks % vp != 0)
-    throw ConfigError(
-        fmt::format("{}: parallel.vertex {} does not divide the {} ranks; start a multiple of {} ranks or "
-                    "change it",
-                    config.where, vp, ranks, vp));
-  int64_t dp = ranks / vp;
-  if (config.parallel.data && *config.parallel.data != dp)
-    throw ConfigError(fmt::format("{}: parallel.data is {}, but {} ranks with parallel.vertex {} give {}", config.where,
-                                  *config.parallel.data, ranks, vp, dp));
-  if (config.train.global_batch % (std::max<int64_t>(1, config.train.micro_batch) * dp) != 0)
-    throw ConfigError(fmt::format("{}: train.global_batch {} is no multiple of train.micro_batch {} times {} replicas",
-                                  config.where, config.train.global_batch, config.train.micro_batch, dp));
-  if (config.data.streams && config.train.global_batch % *config.data.streams != 0)
-    throw ConfigError(fmt::format("{}: data.streams {} does not divide train.global_batch {}", config.where,
-                                  *config.data.streams, config.train.global_batch));
-}
-
+/// Whether each stage trains something, for a length that can be counted.
 void check_stages(const Config& config, const ModelSpec& spec) {
   ParameterCount count = count_parameters(spec.shape, spec.graph);
   const BackboneConfig& backbone = spec.shape.backbone;
-  if (backbone.gpt2() && config.data.sequence_length > backbone.positions)
-    throw ConfigError(fmt::format("{}: data.sequence_length is {}, the backbone has learned {} positions only",
-                                  config.where, config.data.sequence_length, backbone.positions));
+  const auto longest = spec.shape.longest();
+  if (backbone.gpt2() && longest && config.data.sequence_length > *longest)
+    throw ConfigError(
+        fmt::format("{}: data.sequence_length is {}, but the {} positions that the backbone has learned "
+                    "leave room for {} beside the prefix of {}",
+                    config.where, config.data.sequence_length, backbone.positions, *longest, spec.shape.prefix));
   for (const StageConfig& stage : config.train.stages) {
     Schedule(stage, config.train.global_batch * config.data.sequence_length);
     Trains trains = parse_trains(stage);
@@ -53,23 +40,70 @@ void check_stages(const Config& config, const ModelSpec& spec) {
   }
 }
 
+}  // namespace
+
+void check_layout(const Config& config, int ranks) {
+  const int vp = config.parallel.vertex;
+  const auto start = [](int64_t number) {
+    return fmt::format("start it with mpirun -np {0} (--dry-run: --ranks {0})", number);
+  };
+  if (ranks % vp != 0)
+    throw ConfigError(fmt::format("{}: parallel.vertex {} does not divide the {} ranks: {}, or change it", config.where,
+                                  vp, ranks, start((ranks / vp + 1) * vp)));
+  const int64_t dp = ranks / vp;
+  if (config.parallel.data && *config.parallel.data != dp)
+    throw ConfigError(
+        fmt::format("{}: parallel.data is {}, but {} ranks with parallel.vertex {} give {}: {}, or "
+                    "change it",
+                    config.where, *config.parallel.data, ranks, vp, dp, start(int64_t{*config.parallel.data} * vp)));
+  if (config.train.global_batch % (std::max<int64_t>(1, config.train.micro_batch) * dp) != 0)
+    throw ConfigError(
+        fmt::format("{}: train.global_batch {} is no multiple of train.micro_batch {} times {} replicas: "
+                    "change one of them or the number of ranks",
+                    config.where, config.train.global_batch, config.train.micro_batch, dp));
+  if (config.data.streams && config.train.global_batch % *config.data.streams != 0)
+    throw ConfigError(fmt::format("{}: data.streams {} does not divide train.global_batch {}", config.where,
+                                  *config.data.streams, config.train.global_batch));
+}
+
+RunSpec check_run(const Config& config, int ranks) {
+  if (config.model.classes > 0)
+    throw ConfigError(fmt::format("{}: model.classes is {}: data with classes is planned, not built yet; set it to 0",
+                                  config.where, config.model.classes));
+  require_trainable(config);
+  check_layout(config, ranks);
+  RunSpec run{resolve_model(config.model), nullptr};
+  const NetworkShape& shape = run.model.shape;
+  run.tokenizer = make_tokenizer(tokenizer_name(config.data, run.model));
+  const bool has_weights = run.model.files.kind == BackboneFiles::Kind::hugging_face;
+  if (config.data.tokenizer == "auto" && has_weights && !has_tokenizer(run.model.files.path))
+    throw ConfigError(
+        fmt::format("{}: {} holds a backbone without its tokenizer's files; name their folder at data.tokenizer, or "
+                    "bytes if it was trained on bytes",
+                    config.where, run.model.files.path.string()));
+  if (run.tokenizer->vocabulary() > shape.backbone.vocabulary)
+    throw ConfigError(fmt::format("{}: the tokenizer {} has {} ids, the backbone's vocab_size is only {}", config.where,
+                                  run.tokenizer->name(), run.tokenizer->vocabulary(), shape.backbone.vocabulary));
+  check_stages(config, run.model);
+  return run;
+}
+
 Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Trains& trains) {
   return Plan(spec.graph, config.parallel.vertex, ranks / config.parallel.vertex, trains, spec.shape.tied());
 }
 
 std::string describe_run(const Config& config, int ranks) {
-  require_trainable(config);
-  check_layout(config, ranks);
-  ModelSpec spec = resolve_model(config.model);
-  check_stages(config, spec);
+  const RunSpec run = check_run(config, ranks);
+  const ModelSpec& spec = run.model;
   std::string text = draw_topology(spec.graph) + parameter_table(spec, config.train.stages);
+  text += fmt::format("tokenizer {} · {} ids\n", run.tokenizer->name(), run.tokenizer->vocabulary());
   for (const StageConfig& stage : config.train.stages) {
     Trains trains = parse_trains(stage);
     Plan plan = plan_of(spec, config, ranks, trains);
     text += fmt::format("stage {}: {}", stage.name, plan.describe(config.train.micro_batch));
-    text += fmt::format("  weights and optimiser: {} on the fullest rank · {} FLOP a token\n",
+    text += fmt::format("  weights and optimiser: {} on the fullest rank · {} a token\n",
                         gib(static_cast<double>(weight_bytes(spec, plan, trains))),
-                        short_count(training_flops_per_token(spec, trains, config.data.sequence_length)));
+                        short_count(training_flops_per_token(spec, trains, config.data.sequence_length), "FLOP"));
   }
   return text;
 }

@@ -10,10 +10,8 @@
 
 namespace lmnet {
 
-/// Replaces a file's content at once, so that readers see the old one or the new one. Throws CheckpointError.
-void replace_file(const std::filesystem::path& file, std::string_view content);
-
 /// `runs/NAME/`, kept by rank 0: config.yaml, plan.txt, status.json, metrics.jsonl, logs/, checkpoints/.
+/// What cannot be written throws CheckpointError.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
@@ -45,6 +43,8 @@ class RunFolder {
     int64_t update = 0;
   };
   void set_status(const Status& status) const;
+  /// The update that status.json tells; 0 without one.
+  int64_t update() const;
 
  private:
   std::filesystem::path folder_;

@@ -4,6 +4,7 @@
 
 #include "parallel/thread_communicator.h"
 #include "trainer/checkpointer.h"
+#include "trainer/end_tokens.h"
 #include "trainer/model_spec.h"
 #include "trainer/tokenizer_files.h"
 
@@ -16,8 +17,7 @@ namespace {
 constexpr int64_t kUsualLength = 1024;
 
 int64_t usual_length(const NetworkShape& shape) {
-  const int64_t positions = shape.backbone.positions;
-  return positions > 0 ? std::min(positions - shape.prefix, kUsualLength) : kUsualLength;
+  return std::min(shape.longest().value_or(kUsualLength), kUsualLength);
 }
 
 }  // namespace
@@ -36,11 +36,13 @@ SavedNetwork::SavedNetwork(const fs::path& path) : SavedNetwork() {
 }
 
 void SavedNetwork::open_checkpoint(const CheckpointReader& checkpoint) {
-  const Config config = parse_config(checkpoint.config_yaml(), (checkpoint.folder() / "config.yaml").string());
+  const Config config = config_of_checkpoint(checkpoint);
   const ModelSpec spec = model_of_checkpoint(checkpoint);
   engine_ = std::make_unique<Engine>(spec.shape, spec.graph, spec.dtype, config.train.optimizer, mesh_);
   load_checkpoint(checkpoint, engine_->optimizer(), /*moments=*/false);
   tokenizer_ = make_tokenizer(tokenizer_name(checkpoint.folder(), config.data));
+  const EndTokens tokens = end_tokens(checkpoint, config.data, *tokenizer_, spec.shape.backbone.vocabulary);
+  ends_.insert(tokens.ends.begin(), tokens.ends.end());
   sequence_length_ = config.data.sequence_length > 0 ? config.data.sequence_length : usual_length(spec.shape);
 }
 
@@ -52,6 +54,9 @@ void SavedNetwork::open_backbone(const fs::path& folder) {
   engine_ = std::make_unique<Engine>(spec.shape, spec.graph, spec.dtype, OptimizerConfig{}, mesh_);
   load_backbones(engine_->optimizer(), spec);
   tokenizer_ = make_tokenizer(tokenizer_name(DataConfig{}, spec));
+  const Tokenizer* own = has_tokenizer(folder) ? tokenizer_.get() : nullptr;
+  const EndTokens tokens = end_tokens(folder, own, spec.shape.backbone.vocabulary);
+  ends_.insert(tokens.ends.begin(), tokens.ends.end());
   sequence_length_ = usual_length(spec.shape);
 }
 

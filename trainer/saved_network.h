@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "data/tokenizer.h"
 #include "parallel/communicator.h"
@@ -20,6 +21,8 @@ class SavedNetwork {
 
   Engine& engine() { return *engine_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+  /// The tokens that end a text (trainer/end_tokens.h).
+  const std::set<int32_t>& ends() const { return ends_; }
   /// Of the data it was trained on; where that is not known, what its backbone takes, at most 1024.
   int64_t sequence_length() const { return sequence_length_; }
 
@@ -32,6 +35,7 @@ class SavedNetwork {
   Mesh mesh_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::set<int32_t> ends_;
   int64_t sequence_length_ = 0;
 };
 

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
-#include <map>
+#include <utility>
 
 #include "model/graph/errors.h"
 
@@ -18,18 +20,37 @@ extern "C" void take_signal(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
+using Named = std::pair<const char*, int>;
+constexpr std::array<Named, 4> kKnown = {{{"TERM", SIGTERM}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"INT", SIGINT}}};
+
+int number_of(const std::string& name) {
+  const auto found = std::ranges::find_if(kKnown, [&](const Named& known) { return name == known.first; });
+  if (found == kKnown.end())
+    throw ConfigError(fmt::format("checkpoint.on_signal: {} is not one of TERM, USR1, USR2, INT", name));
+  return found->second;
+}
+
 }  // namespace
 
 StopSignals::StopSignals(const std::vector<std::string>& names) {
-  const std::map<std::string, int> known = {{"TERM", SIGTERM}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"INT", SIGINT}};
   received_signal = 0;
-  for (const std::string& name : names) {
-    auto found = known.find(name);
-    if (found == known.end())
-      throw ConfigError(fmt::format("checkpoint.on_signal: {} is not one of TERM, USR1, USR2, INT", name));
-    signals_.push_back(found->second);
+  take(names);
+}
+
+void StopSignals::take(const std::vector<std::string>& names) {
+  std::vector<int> signals;
+  for (const std::string& name : names) signals.push_back(number_of(name));
+  const auto among = [](int signal, const std::vector<int>& some) {
+    return std::ranges::find(some, signal) != some.end();
+  };
+  const std::vector<int> before = std::exchange(signals_, signals);
+  for (int signal : before) {
+    if (among(signal, signals)) continue;
+    std::signal(signal, SIG_DFL);
+    if (received_signal == signal) std::raise(signal);
   }
-  for (int signal : signals_) std::signal(signal, take_signal);
+  for (int signal : signals)
+    if (!among(signal, before)) std::signal(signal, take_signal);
 }
 
 StopSignals::~StopSignals() {
@@ -38,6 +59,11 @@ StopSignals::~StopSignals() {
 
 int StopSignals::received() const {
   return received_signal;
+}
+
+const char* StopSignals::name(int signal) {
+  const auto found = std::ranges::find(kKnown, signal, &Named::second);
+  return found == kKnown.end() ? "unknown" : found->first;
 }
 
 }  // namespace lmnet

@@ -14,8 +14,14 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
+  /// Takes these signals and no others from now on; one that came and is not among them acts as if nobody had taken it.
+  /// Throws ConfigError as the constructor does.
+  void take(const std::vector<std::string>& names);
+
   /// The number of the signal that came, 0 before one did.
   int received() const;
+  /// `USR1`.
+  static const char* name(int signal);
 
  private:
   std::vector<int> signals_;

@@ -32,10 +32,10 @@ std::string StepReport::line(const RunState& state) const {
   double highest = 0;
   for (const auto& [part, rate] : lr) highest = std::max(highest, rate);
   return fmt::format(
-      "update {}/{} · {}t · loss {:.4f} · norm {:.3g} · lr {} · {:.2f} s · {} tok/s · {:.2f} GiB · {} left",
-      state.run.updates, all_updates, short_count(static_cast<double>(state.run.tokens)), result.loss, result.grad_norm,
-      short_rate(highest), seconds, short_count(static_cast<double>(tokens_per_update) / seconds), peak_memory_gib(),
-      time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
+      "update {}/{} · {} · loss {:.4f} · norm {:.3g} · lr {} · {:.2f} s · {} tok/s · {:.2f} GiB · {} left",
+      state.run.updates, all_updates, short_count(static_cast<double>(state.run.tokens), "t"), result.loss,
+      result.grad_norm, short_rate(highest), seconds, short_count(static_cast<double>(tokens_per_update) / seconds),
+      peak_memory_gib(), time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
 }
 
 Json StepReport::metrics(const RunState& state) const {

@@ -16,7 +16,8 @@ struct StepReport {
   int64_t tokens_per_update = 0, all_updates = 0;
   uint64_t batch_hash = 0;
 
-  /// `update 120/2000 · 15.7 Mt · loss 2.3412 · norm 0.81 · lr 2.9e-4 · 1.92 s · 8.5k tok/s · 31.2 GiB`
+  /// `update 120/2000 · 15.7 Mt · loss 2.3412 · norm 0.81 · lr 2.9e-4 · 1.92 s · 8529 tok/s · 31.2 GiB · 1 h 00 min
+  /// left`
   std::string line(const RunState& state) const;
   nlohmann::ordered_json metrics(const RunState& state) const;
 };

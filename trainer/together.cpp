@@ -1,8 +1,11 @@
 #include "trainer/together.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "data/errors.h"
 #include "model/errors.h"
@@ -16,10 +19,16 @@ int exit_code(const std::exception& error) {
   if (auto* agreed = dynamic_cast<const AgreedError*>(&error)) return agreed->code();
   if (dynamic_cast<const ConfigError*>(&error)) return 2;
   if (dynamic_cast<const DataError*>(&error) || dynamic_cast<const CheckpointError*>(&error) ||
-      dynamic_cast<const WeightsError*>(&error))
+      dynamic_cast<const WeightsError*>(&error) || dynamic_cast<const std::system_error*>(&error))
     return 3;
   if (dynamic_cast<const CommunicationError*>(&error)) return 4;
   return 1;
+}
+
+std::string sentence(const std::exception& error) {
+  const auto* of_file = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (of_file == nullptr) return error.what();
+  return fmt::format("{}: {}", of_file->path1().string(), of_file->code().message());
 }
 
 std::vector<std::string> gather_texts(Communicator& group, const std::string& text) {
@@ -46,6 +55,14 @@ std::vector<std::string> gather_texts(Communicator& group, const std::string& te
   return texts;
 }
 
+std::vector<nlohmann::ordered_json> gather_json(Communicator& group, const nlohmann::ordered_json& json) {
+  const std::vector<uint8_t> packed = nlohmann::ordered_json::to_msgpack(json);
+  std::vector<nlohmann::ordered_json> by_rank;
+  for (const std::string& text : gather_texts(group, {packed.begin(), packed.end()}))
+    by_rank.push_back(nlohmann::ordered_json::from_msgpack(text));
+  return by_rank;
+}
+
 void together(Communicator& world, const std::function<void()>& work) {
   std::string failure;
   int code = 0;
@@ -54,7 +71,7 @@ void together(Communicator& world, const std::function<void()>& work) {
   } catch (const CommunicationError&) {
     throw;  // there is nobody to agree with
   } catch (const std::exception& error) {
-    failure = error.what();
+    failure = sentence(error);
     code = exit_code(error);
   }
   at::Tensor failed = at::full({1}, code == 0 ? world.size() : world.rank(), at::kLong);

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -8,8 +9,12 @@
 
 namespace lmnet {
 
-/// The process's exit code for an error: 2 wrong config, 3 bad data or checkpoint, 4 communication, 1 anything else.
+/// The process's exit code for an error: 2 wrong config, 3 bad data, checkpoint or disk, 4 communication, 1 anything
+/// else.
 int exit_code(const std::exception& error);
+
+/// What people read of an error.
+std::string sentence(const std::exception& error);
 
 /// An error that every rank has: rank 0 tells it, all end in order. `what()` is the first failing rank's sentence.
 class AgreedError : public std::runtime_error {
@@ -23,6 +28,9 @@ class AgreedError : public std::runtime_error {
 
 /// Texts of all ranks, by rank. Collective.
 std::vector<std::string> gather_texts(Communicator& group, const std::string& text);
+
+/// The same of JSON values, whose texts need not be UTF-8.
+std::vector<nlohmann::ordered_json> gather_json(Communicator& group, const nlohmann::ordered_json& json);
 
 /// Runs `work` on every rank; if it fails on one, all throw AgreedError. `work` must not communicate unless all ranks
 /// fail alike.

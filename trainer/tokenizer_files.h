@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "data/tokenizer.h"
 #include "trainer/config/config.h"
 #include "trainer/model_spec.h"
 
@@ -17,8 +18,12 @@ std::string tokenizer_name(const std::filesystem::path& checkpoint, const DataCo
 /// Texts by file name.
 using TextFiles = std::map<std::string, std::string>;
 
-/// The files of a tokenizer as make_tokenizer() takes it, by the names that make a folder of them a tokenizer again;
-/// none for `bytes`. Throws DataError, and CheckpointError for what cannot be read.
-TextFiles read_tokenizer_files(const std::string& tokenizer);
+/// The files of a tokenizer, by the names that make a folder of them a tokenizer again; none for `bytes`. Throws
+/// CheckpointError for what cannot be read.
+TextFiles read_tokenizer_files(const Tokenizer& tokenizer);
+
+/// Throws ConfigError that begins with `where` unless these are the files that the checkpoint holds a copy of: a path
+/// may lead to others since.
+void require_tokenizer_of(const std::filesystem::path& checkpoint, const TextFiles& files, const std::string& where);
 
 }  // namespace lmnet

@@ -5,20 +5,19 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 
 #include "data/loader.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
 #include "trainer/checkpointer.h"
+#include "trainer/clock.h"
 #include "trainer/describe.h"
 #include "trainer/log.h"
 #include "trainer/model_spec.h"
 #include "trainer/run_check.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_start.h"
-#include "trainer/signals.h"
 #include "trainer/step_report.h"
 #include "trainer/together.h"
 #include "trainer/tokenizer_files.h"
@@ -28,16 +27,11 @@ namespace lmnet {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// One run on one rank, from its start to its end.
 class Run {
  public:
-  Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts);
+  Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals);
   int train();
 
  private:
@@ -57,11 +51,12 @@ class Run {
   void status(const std::string& state, const std::string& reason = "", int code = 0) const;
   void say(const std::string& text) const;
   bool out_of_time() const;
-  int stop_signal();
+  int stop();
 
   Communicator& world_;
   const Config& config_;
   const std::vector<std::string>& hosts_;
+  StopSignals& signals_;
   bool first_;  // rank 0 prints and keeps the run folder
   RunFolder folder_;
   ModelSpec spec_;
@@ -72,7 +67,6 @@ class Run {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Loader> loader_;  // on the first rank of each replica
   std::unique_ptr<Validation> validation_;
-  std::optional<StopSignals> signals_;
   std::optional<CheckpointReader> resumed_;  // until its tensors are read
   std::vector<std::string> notes_;           // to be said once there is a log
   RunState state_;
@@ -81,8 +75,13 @@ class Run {
   Clock::time_point started_ = Clock::now();
 };
 
-Run::Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts)
-    : world_(world), config_(config), hosts_(hosts), first_(world.rank() == 0), folder_(config.run.folder()) {}
+Run::Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals)
+    : world_(world),
+      config_(config),
+      hosts_(hosts),
+      signals_(signals),
+      first_(world.rank() == 0),
+      folder_(config.run.folder()) {}
 
 void Run::say(const std::string& text) const {
   if (log_) log_->info(text);
@@ -98,21 +97,12 @@ void Run::status(const std::string& state, const std::string& reason, int code) 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
 void Run::prepare() {
   together(world_, [&] {
-    require_trainable(config_);
-    check_layout(config_, world_.size());
-    spec_ = resolve_model(config_.model);
-    if (spec_.shape.classes > 0)
-      throw ConfigError(fmt::format("{}: model.classes is {}: data with classes is planned, not built yet; set it to 0",
-                                    config_.where, spec_.shape.classes));
-    const std::string tokenizer = tokenizer_name(config_.data, spec_);
-    tokenizer_ = make_tokenizer(tokenizer);
-    if (first_) tokenizer_files_ = read_tokenizer_files(tokenizer);
-    if (tokenizer_->vocabulary() > spec_.shape.backbone.vocabulary)
-      throw ConfigError(fmt::format("{}: the tokenizer {} has {} ids, the backbone's vocab_size is only {}",
-                                    config_.where, tokenizer_->name(), tokenizer_->vocabulary(),
-                                    spec_.shape.backbone.vocabulary));
+    signals_.take(config_.checkpoint.on_signal);
+    RunSpec run = check_run(config_, world_.size());
+    spec_ = std::move(run.model);
+    tokenizer_ = std::move(run.tokenizer);
+    if (first_) tokenizer_files_ = read_tokenizer_files(*tokenizer_);
     tokens_per_update_ = config_.train.global_batch * config_.data.sequence_length;
-    check_stages(config_, spec_);
   });
 }
 
@@ -125,12 +115,8 @@ void Run::choose_start() {
     resumed_.emplace(start.checkpoint);
     state_ = parse_state(*resumed_);
     ++state_.restart;
-    std::string where = (resumed_->folder() / "config.yaml").string();
-    for (const ConfigDifference& difference : compare_on_resume(parse_config(resumed_->config_yaml(), where), config_))
-      if (!difference.allowed)
-        throw ConfigError(fmt::format("{}: {} was {} in {}; take it back, or start a new run without run.resume",
-                                      config_.where, difference.key, difference.old_value,
-                                      resumed_->folder().string()));
+    changes_on_resume(config_of_checkpoint(*resumed_), config_, resumed_->folder().string());
+    if (first_) require_tokenizer_of(resumed_->folder(), tokenizer_files_, config_.where);
     bool own = fs::weakly_canonical(resumed_->folder()).parent_path() == fs::weakly_canonical(folder_.checkpoints());
     if (own) saved_update_ = state_.run.updates;
   });
@@ -173,9 +159,11 @@ void Run::open_folder() {
   status("starting");
   for (const std::string& note : notes_) say(note);
   std::string hosts = hosts_.front() + (hosts_.back() == hosts_.front() ? "" : " … " + hosts_.back());
-  say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}weights and optimiser: {} on the fullest rank",
+  say(
+      fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids\n"
+                  "weights and optimiser: {} on the fullest rank",
                   folder_.path().string(), TORCH_VERSION, world_.size(), hosts, picture,
-                  parameter_table(spec_, config_.train.stages),
+                  parameter_table(spec_, config_.train.stages), tokenizer_->name(), tokenizer_->vocabulary(),
                   gib(static_cast<double>(weight_bytes(spec_, plan, first_stage)))));
 }
 
@@ -227,7 +215,7 @@ void Run::one_update(const Schedule& schedule) {
   options.clip = config_.train.clip;
   options.micro_batch = config_.train.micro_batch;
   options.loss = {config_.train.loss.label_smoothing, config_.train.loss.epsilon};
-  options.stop = signals_->received() != 0 || out_of_time();
+  options.stop = signals_.received() != 0 || out_of_time();
   UpdateResult result;
   try {
     result = engine_->update(to_sequence(batch), options);
@@ -298,11 +286,16 @@ bool Run::out_of_time() const {
   return config_.run.time_limit && seconds_since(started_) > config_.run.time_limit->value;
 }
 
-/// Why the ranks stop: the signal that one of them got; the time limit counts as TERM.
-int Run::stop_signal() {
-  at::Tensor signal = at::full({1}, out_of_time() ? SIGTERM : signals_->received(), at::kLong);
-  world_.all_reduce(signal, Reduction::max);
-  return static_cast<int>(signal.item<int64_t>());
+/// Tells why the ranks stop: the signal that one of them got, or the time limit, which counts as TERM.
+int Run::stop() {
+  at::Tensor received = at::full({1}, signals_.received(), at::kLong);
+  world_.all_reduce(received, Reduction::max);
+  const int signal = static_cast<int>(received.item<int64_t>());
+  const std::string reason = signal == 0 ? "run.time_limit" : fmt::format("signal {}", StopSignals::name(signal));
+  const int code = 128 + (signal == 0 ? SIGTERM : signal);
+  status("stopped", reason + ", saved", code);
+  say(fmt::format("stopped by {} at update {}; start again to go on", reason, state_.run.updates));
+  return code;
 }
 
 int Run::train_stages() {
@@ -314,13 +307,7 @@ int Run::train_stages() {
   while (state_.stage < stages) {
     begin_stage();
     status("running");
-    if (!train_stage()) {
-      int signal = stop_signal();
-      std::string reason = signals_->received() != 0 ? fmt::format("signal {}", signal) : "run.time_limit or a signal";
-      status("stopped", reason + ", saved", 128 + signal);
-      say(fmt::format("stopped by {} at update {}; start again to go on", reason, state_.run.updates));
-      return 128 + signal;
-    }
+    if (!train_stage()) return stop();
     ++state_.stage;
     state_.in_stage = {};
   }
@@ -329,8 +316,8 @@ int Run::train_stages() {
   state_.in_stage.tokens = state_.in_stage.updates * tokens_per_update_;
   save();
   status("done");
-  say(fmt::format("done · {} updates · {}t in {}", state_.run.updates,
-                  short_count(static_cast<double>(state_.run.tokens)), folder_.path().string()));
+  say(fmt::format("done · {} updates · {} in {}", state_.run.updates,
+                  short_count(static_cast<double>(state_.run.tokens), "t"), folder_.path().string()));
   return 0;
 }
 
@@ -339,17 +326,17 @@ int Run::train() {
     prepare();
     choose_start();
     open_data();
-    signals_.emplace(config_.checkpoint.on_signal);
     build_network();
     open_folder();
     return train_stages();
   } catch (const std::exception& error) {
-    if (log_) log_->error(error.what());
+    if (log_) log_->error(sentence(error));
     // A rank that fails alone tells it itself: the first one may never hear of it.
     bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
     if ((first_ || !agreed) && folder_.exists()) {
       try {
-        folder_.set_status({"failed", error.what(), exit_code(error), state_.run.updates});
+        // Refused before it began, it leaves the run that lies there where it stood.
+        folder_.set_status({"failed", sentence(error), exit_code(error), log_ ? state_.run.updates : folder_.update()});
       } catch (const std::exception&) {  // the first cause is what counts
       }
     }
@@ -359,8 +346,8 @@ int Run::train() {
 
 }  // namespace
 
-int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts) {
-  return Run(world, config, hosts).train();
+int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals) {
+  return Run(world, config, hosts, signals).train();
 }
 
 }  // namespace lmnet

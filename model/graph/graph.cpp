@@ -172,12 +172,21 @@ Graph Graph::explicit_graph(std::vector<ExplicitVertex> names, const std::vector
   Graph graph;
   graph.head_aggregation_ = options.aggregation;
   std::map<int, int> in_level;
+  std::set<std::string> named;
+  for (const ExplicitVertex& vertex : names)
+    if (!vertex.group.empty()) named.insert(vertex.group);
   for (size_t v = 0; v < names.size(); ++v) {
     Vertex vertex{names[v].name, names[v].group, level[v], in_level[level[v]]++};
-    if (vertex.group.empty())
+    if (vertex.group.empty()) {
       vertex.group = options.sharing == Sharing::all     ? "shared"
                      : options.sharing == Sharing::level ? fmt::format("level{}", level[v])
                                                          : vertex.name;
+      if (named.contains(vertex.group))
+        throw ConfigError(
+            fmt::format("vertex {} falls into group {} by model.sharing, and other vertices name that group: name a "
+                        "group for it too",
+                        vertex.name, vertex.group));
+    }
     graph.vertices_.push_back(std::move(vertex));
   }
   graph.edges_ = std::move(edges);

@@ -15,8 +15,8 @@ enum class Aggregation { sum, mean };
 enum class Output { first, mean, sum };
 /// The modules that an edge is made of (reference/lmnet-reference-spec: 2.2, 3.2, 4.1).
 /// block: one backbone block, then a D×D linear with bias (reference classes WBlock1, WBlock2).
-/// attention: unscaled attention without a norm before it, then LayerNorm, one linear, GELU (WBlock), 5D²+7D parameters.
-/// mlp: x + gelu(W2·gelu(W1·x)) through D/2 (WBlock_mlp). linear: D×D with bias.
+/// attention: unscaled attention without a norm before it, then LayerNorm, one linear, GELU (WBlock), 5D²+7D
+/// parameters. mlp: x + gelu(W2·gelu(W1·x)) through D/2 (WBlock_mlp). linear: D×D with bias.
 enum class EdgeKind { block, attention, mlp, linear };
 /// The links of an edge in order of execution; empty = identity, the vector itself.
 using EdgeKinds = std::vector<EdgeKind>;
@@ -36,8 +36,8 @@ struct Vertex {
 struct Edge {
   int source = 0;       // a vertex, or Graph::input
   int destination = 0;  // a vertex, or Graph::head()
-  EdgeKinds kinds;  // empty = identity
-  std::string name;  // canonical: edges.1.0-3, edges.1-3.0-0 (skip), edges.input.0-2, edges.4-head.0-0
+  EdgeKinds kinds;      // empty = identity
+  std::string name;     // canonical: edges.1.0-3, edges.1-3.0-0 (skip), edges.input.0-2, edges.4-head.0-0
 };
 
 /// How a topology is read. Defaults are the config page's.
@@ -54,7 +54,7 @@ struct ExplicitVertex {
   std::string name, group;  // an empty group: by GraphOptions::sharing
 };
 struct ExplicitEdge {
-  std::string from, to;  // `input` and `head` are the two text ends
+  std::string from, to;                 // `input` and `head` are the two text ends
   std::optional<EdgeKinds> kinds = {};  // not given = GraphOptions::edge or input_edge; identity into the head
 };
 
@@ -82,6 +82,8 @@ class Graph {
   int levels() const { return static_cast<int>(levels_.size()) - 1; }
   /// The vertices of a level; level(levels()) is {head()}.
   std::span<const int> level(int number) const { return levels_[number]; }
+  /// Of the vertex that the edge leaves; -1 for the input.
+  int source_level(const Edge& edge) const { return edge.source == input ? -1 : vertices_[edge.source].level; }
   int level_of(int vertex) const { return vertex == head() ? levels() : vertices_[vertex].level; }
 
   std::span<const int> edges_into(int vertex) const { return into_[vertex]; }      // vertex or head()

@@ -142,10 +142,17 @@ at::Tensor attend_step(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   const int64_t items = q.size(0), heads = q.size(1), width = q.size(3), groups = k.size(1), room = keys.size(2);
   const auto rows = static_cast<int64_t>(start.size());
   TORCH_CHECK(!at::GradMode::is_enabled(), "attend_step: has no derivative.");
-  TORCH_CHECK(q.size(2) == 1 && heads % groups == 0 && items % rows == 0 && q.stride(3) == 1 && k.stride(3) == 1 &&
-                  v.stride(3) == 1 && keys.is_contiguous() && values.is_contiguous() && keys.size(0) == items &&
-                  *std::ranges::max_element(start) < room,
-              "attend_step: q is ", q.sizes(), ", keys are ", keys.sizes());
+  TORCH_CHECK(rows > 0 && q.size(2) == 1 && heads % groups == 0 && items % rows == 0 && q.stride(3) == 1 &&
+                  k.stride(3) == 1 && v.stride(3) == 1 && keys.is_contiguous() && values.is_contiguous() &&
+                  k.sizes() == at::IntArrayRef({items, groups, 1, width}) && v.sizes() == k.sizes() &&
+                  keys.sizes() == at::IntArrayRef({items, groups, room, width}) && values.sizes() == keys.sizes(),
+              "attend_step: q is ", q.sizes(), ", k ", k.sizes(), ", v ", v.sizes(), ", keys ", keys.sizes(),
+              ", values ", values.sizes());
+  for (const at::Tensor& other : {k, v, keys, values})
+    TORCH_CHECK(other.scalar_type() == q.scalar_type(), "attend_step: ", other.scalar_type(), " beside ",
+                q.scalar_type());
+  TORCH_CHECK(std::ranges::min(start) >= 0 && std::ranges::max(start) < room, "attend_step: no slot ", start, " of ",
+              room);
   const int64_t shared = heads / groups, longest = *std::ranges::max_element(start) + 1;
   const at::Tensor output = at::empty({items, 1, heads * width}, q.options());
   with_element_of(q, "attend_step", [&]<class Element>(Element) {

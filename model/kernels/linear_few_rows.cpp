@@ -90,6 +90,9 @@ at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const 
   TORCH_CHECK(x.dim() == 3 && x.size(0) == modules && x.size(2) == width && weight.is_contiguous() &&
                   x.scalar_type() == weight.scalar_type(),
               "linear_few_rows: x is ", x.sizes(), ", the weight ", weight.sizes());
+  TORCH_CHECK(!bias.defined() ||
+                  (bias.scalar_type() == weight.scalar_type() && bias.sizes() == at::IntArrayRef({modules, outputs})),
+              "linear_few_rows: the bias is ", bias.sizes(), ", the weight ", weight.sizes());
   const at::Tensor wide = x.to(wide_type(x)).contiguous();
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
   const at::Tensor y = at::empty({modules, rows, outputs}, x.options());

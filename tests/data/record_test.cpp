@@ -57,13 +57,11 @@ TEST(C4, reads_lines_whatever_their_ends_blanks_and_mark) {
   EXPECT_EQ(records[1].answer, "");
 }
 
-TEST(C4, numbers_records_and_starts_and_stops_where_told) {
+TEST(C4, numbers_records_and_stops_where_told) {
   TempFolder folder;
   for (const char* name : {"a.jsonl", "a.jsonl.gz"}) {
     const auto file = folder.write(name, test::c4_lines("a", 0, 30));
-    EXPECT_EQ(all_records(file, Format::c4, 27).size(), 3u);
-    EXPECT_EQ(all_records(file, Format::c4, 27)[0].answer.substr(0, 5), "a:27.");
-    EXPECT_EQ(all_records(file, Format::c4, 31).size(), 0u);
+    EXPECT_EQ(all_records(file, Format::c4)[27].answer.substr(0, 5), "a:27.");
     int calls = 0;
     read_records(file, Format::c4, [&](int64_t, Record&&) { return ++calls < 4; });
     EXPECT_EQ(calls, 4);

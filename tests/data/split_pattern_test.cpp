@@ -1,6 +1,7 @@
 #include "data/split_pattern.h"
 
 #include <gmock/gmock.h>
+#include <malloc.h>
 
 #include "data/pattern_syntax.h"
 #include "tests/data/support.h"
@@ -13,7 +14,7 @@ using testing::HasSubstr;
 
 std::vector<std::string> pieces(std::string_view regex, std::string_view text) {
   const SplitPattern pattern(regex);
-  SplitPattern::Matcher matcher(pattern);
+  SplitPattern::Matcher matcher;
   std::vector<std::string> result;
   pattern.split(text, matcher, [&](std::string_view piece) { result.emplace_back(piece); });
   return result;
@@ -60,6 +61,21 @@ TEST(SplitPattern, goes_on_where_the_stack_of_pcre2s_jit_ends) {
   std::string many;
   for (int i = 0; i < 1 << 20; ++i) many += "ab";
   EXPECT_EQ(pieces("(?:ab)+", many).size(), 1u);
+}
+
+/// What malloc has given out.
+size_t memory_in_use() {
+  const auto now = mallinfo2();
+  return now.uordblks + now.hblkhd;
+}
+
+TEST(SplitPattern, gives_back_the_memory_of_a_match_that_was_interpreted) {
+  const std::string many(1 << 18, 'a');
+  const SplitPattern pattern("(?:a|b)+");
+  SplitPattern::Matcher matcher;
+  const size_t before = memory_in_use();
+  pattern.split(many, matcher, [](std::string_view) {});
+  EXPECT_LT(memory_in_use(), before + many.size());
 }
 
 TEST(SplitPattern, stops_an_expression_that_explodes) {

@@ -58,14 +58,14 @@ inline std::string read_file(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-inline std::vector<Record> all_records(const std::filesystem::path& file, Format format, int64_t first = 0) {
+inline std::vector<Record> all_records(const std::filesystem::path& file, Format format) {
   std::vector<Record> records;
   const auto take = [&](int64_t number, Record&& record) {
-    EXPECT_EQ(number, first + static_cast<int64_t>(records.size()));
+    EXPECT_EQ(number, static_cast<int64_t>(records.size()));
     records.push_back(std::move(record));
     return true;
   };
-  read_records(file, format, take, first);
+  read_records(file, format, take);
   return records;
 }
 

@@ -126,6 +126,23 @@ TEST(TokenizerConfig, names_the_ends_and_adds_tokens) {
   EXPECT_EQ(tokenizer->files().size(), 2u);
 }
 
+TEST(TokenizerConfig, is_refused_where_it_names_no_token_or_no_id) {
+  const test::TempFolder folder;
+  folder.write("tokenizer.json", small_tokenizer(kMerges).dump());
+  const std::vector<std::pair<const char*, const char*>> cases = {
+      {"eos_token", R"({"eos_token": "<|im_end|>"})"},
+      {"eos_token", R"({"eos_token": {"content": ""}})"},
+      {"pad_token", R"({"pad_token": "[PAD]"})"},
+      {"added_tokens_decoder.260abc", R"({"added_tokens_decoder": {"260abc": {"content": "<x>"}}})"},
+      {"added_tokens_decoder. ", R"({"added_tokens_decoder": {"": {"content": "<x>"}}})"},
+  };
+  for (const auto& [key, config] : cases) {
+    folder.write("tokenizer_config.json", config);
+    EXPECT_THAT(test::data_error([&] { make_tokenizer(folder.path("")); }),
+                HasSubstr(std::string("tokenizer_config.json: ") + key));
+  }
+}
+
 /// A folder with vocab.json and merges.txt as of `kMerges`.
 class VocabAndMerges : public testing::Test {
  protected:

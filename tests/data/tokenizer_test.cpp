@@ -44,6 +44,15 @@ TEST(MakeTokenizer, says_what_there_is_for_an_unknown_name_and_what_a_folder_lac
   EXPECT_FALSE(has_tokenizer(folder.path("none")));
 }
 
+TEST(MakeTokenizer, names_the_place_that_cannot_be_looked_at) {
+  const test::TempFolder folder;
+  std::filesystem::create_symlink("tokenizer.json", folder.path("tokenizer.json"));
+  const auto refusal = [&](const std::string& name) { return test::data_error([&] { make_tokenizer(name); }); };
+  EXPECT_THAT(refusal(std::string(5000, 'x')), HasSubstr("xxx: cannot be read"));
+  EXPECT_THAT(refusal(folder.path("")), HasSubstr("tokenizer.json: cannot be read"));
+  EXPECT_THAT(test::data_error([&] { has_tokenizer(folder.path("")); }), HasSubstr("tokenizer.json: cannot be read"));
+}
+
 TEST(MakeTokenizer, takes_a_folder_and_its_tokenizer_json_alike_wherever_they_lie) {
   const test::TempFolder here, there;
   const std::string json = small_tokenizer({}).dump();
@@ -81,6 +90,27 @@ TEST(ByteLevelTokenizer, always_finds_added_tokens_that_are_not_special_the_long
   const auto tokenizer = test::make_tokenizer(json);
   EXPECT_THAT(encode(*tokenizer, "x<t><t>><t"), ElementsAre('x', 257, 258, '<', 't'));
   EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{257, 'x', 258}), "<t>x<t>>");
+}
+
+TEST(ByteLevelTokenizer, finds_one_of_many_added_tokens_that_begin_alike) {
+  auto json = small_tokenizer({});
+  for (int i = 0; i < 3000; ++i)
+    json["added_tokens"].push_back({{"id", 257 + i}, {"content", fmt::format("<{:04}>", i)}, {"special", false}});
+  const auto tokenizer = test::make_tokenizer(json);
+  const std::string many(1 << 20, '<');
+  const auto ids = encode(*tokenizer, many + "2999>" + many);
+  ASSERT_EQ(ids.size(), 2 * many.size());
+  EXPECT_EQ(ids[many.size() - 1], 257 + 2999);
+}
+
+TEST(ByteLevelTokenizer, looks_for_tokens_that_are_not_normalized_first_whether_or_not_it_normalises) {
+  for (const char* normalizer : {"null", R"({"type": "NFC"})"}) {
+    auto json = small_tokenizer({});
+    json["normalizer"] = nlohmann::json::parse(normalizer);
+    json["added_tokens"].push_back({{"id", 257}, {"content", "ab"}, {"special", false}, {"normalized", true}});
+    json["added_tokens"].push_back({{"id", 258}, {"content", "bc"}, {"special", false}, {"normalized", false}});
+    EXPECT_THAT(encode(*test::make_tokenizer(json), "abcab"), ElementsAre('a', 258, 257)) << normalizer;
+  }
 }
 
 TEST(ByteLevelTokenizer, normalises_before_it_splits_and_looks_for_normalized_tokens_after) {

@@ -23,10 +23,19 @@ BackboneConfig backbone_of(const GoldenCase& golden) {
   return BackboneConfig::from_json(config.dump(), golden.about.at("name"));
 }
 
+/// The place of a parameter of one edge, within its module alone.
+ReferenceTensor edge_tensor(const BackboneConfig& backbone, EdgeKind kind, const std::string& in_edge) {
+  const Graph graph = Graph::layered("1-1", {.edge = {kind}});
+  const ReferenceClass cls = backbone.gpt2() ? ReferenceClass::gpt2 : ReferenceClass::causal;
+  ReferenceTensor tensor = reference_tensor(cls, NetworkShape(backbone), graph, "edges.0.0-0." + in_edge);
+  tensor.name = tensor.name.substr(std::string_view("ws.0.").size());
+  return tensor;
+}
+
 /// Positions 0…T-1; only the real tokens of a row are seen.
 Steps steps_of(const GoldenCase& golden, const BackboneConfig& backbone, int64_t length, at::ScalarType precision) {
   Steps steps;
-  if (!backbone.gpt2()) steps.rotary = Rotary::tables(backbone, length, precision);
+  if (!backbone.gpt2()) steps.rotary = Rotary::tables(backbone, at::arange(length), precision);
   steps.lengths = real_tokens(golden);
   return steps;
 }
@@ -39,7 +48,7 @@ void run(const GoldenCase& golden, at::ScalarType precision, Findings& findings)
   edge.list({.prefixes = {""}}, parameters);
   for (Parameter& parameter : parameters) {
     for (const View& view : parameter.views) {
-      const ReferenceTensor at = reference_edge_tensor(backbone, kind, view.name);
+      const ReferenceTensor at = edge_tensor(backbone, kind, view.name);
       slice(parameter.value, view).copy_(reference_view(at, golden.tensor(at.name)));
     }
     parameter.value.requires_grad_();
@@ -58,7 +67,7 @@ void run(const GoldenCase& golden, at::ScalarType precision, Findings& findings)
   Collected gradients(golden, "@grad/");
   for (const Parameter& parameter : parameters)
     for (const View& view : parameter.views)
-      gradients.add(view.name, reference_edge_tensor(backbone, kind, view.name), slice(parameter.value.grad(), view));
+      gradients.add(view.name, edge_tensor(backbone, kind, view.name), slice(parameter.value.grad(), view));
   gradients.compare(findings);
 }
 

@@ -43,7 +43,8 @@ void notices_a_changed_weight(const std::vector<nlohmann::json>& lines) {
     GoldenCase golden = load_case(line);
     auto weight = golden.tensors.lower_bound("ws.0.");  // of the first edge; of the edge itself there is no `ws`
     if (weight == golden.tensors.end()) weight = golden.tensors.lower_bound("a");
-    while (weight->second.dim() < 2) ++weight;
+    while (weight != golden.tensors.end() && weight->second.dim() < 2) ++weight;
+    ASSERT_NE(weight, golden.tensors.end()) << line.at("name") << " has no matrix";
     weight->second.mul_(1.01);
     EXPECT_FALSE(differences(golden).empty()) << line.at("name") << " with another " << weight->first;
   }

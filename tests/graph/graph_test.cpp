@@ -242,6 +242,14 @@ TEST(Graph, names_and_ends_that_do_not_fit_are_refused) {
   EXPECT_THAT(refused({{"a", "head"}}, path), HasSubstr("\"head\" cannot name a vertex or group"));
 }
 
+TEST(Graph, a_named_group_takes_in_no_vertex_that_did_not_name_it) {
+  EXPECT_THAT(refusal([] {
+                Graph::explicit_graph({{"a", "b"}, {"b", ""}}, {{"input", "a"}, {"a", "b"}, {"b", "head"}},
+                                      {.sharing = Sharing::none});
+              }),
+              HasSubstr("vertex b falls into group b by model.sharing"));
+}
+
 TEST(Graph, edges_that_make_no_sense_are_refused) {
   EXPECT_THAT(refused({{"a", ""}}, {{"input", "a"}, {"a", "head"}, {"input", "a", block}}),
               HasSubstr("edge input → a stands twice"));

@@ -28,14 +28,14 @@ TEST(Rotary, tables_hold_the_angles_of_both_halves) {
   BackboneConfig backbone = tiny_backbone();
   backbone.head_width = 6;
   backbone.rope.theta = 500;
-  const Rotary tables = Rotary::tables(backbone, 5, at::kDouble);
+  const Rotary tables = Rotary::tables(backbone, at::arange(5), at::kDouble);
   for (int64_t t = 0; t < 5; ++t)
     for (int64_t i = 0; i < 6; ++i) {
       const double angle = static_cast<double>(t) * std::pow(500, -static_cast<double>(i % 3) / 3);
       EXPECT_NEAR(tables.cos[t][i].item<double>(), std::cos(angle), 1e-14);
       EXPECT_NEAR(tables.sin[t][i].item<double>(), std::sin(angle), 1e-14);
     }
-  EXPECT_EQ(Rotary::tables(backbone, 5, at::kBFloat16).cos.scalar_type(), at::kFloat);
+  EXPECT_EQ(Rotary::tables(backbone, at::arange(5), at::kBFloat16).cos.scalar_type(), at::kFloat);
 }
 
 TEST(StackedLinear, is_a_linear_for_each_module) {
@@ -51,7 +51,7 @@ TEST(StackedLinear, is_a_linear_for_each_module) {
 
 TEST(EdgeStack, computes_each_edge_as_if_it_were_alone) {
   const BackboneConfig backbone = tiny_backbone();
-  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
+  const Steps steps{Rotary::tables(backbone, at::arange(4), at::kDouble)};
   EdgeStack stack(backbone, {EdgeKind::block}, 3, at::kDouble), alone(backbone, {EdgeKind::block}, 1, at::kDouble);
   randomise(stack);
   const at::Tensor x = waves({3, 2, 4, 8}), y = stack.forward(x, steps);
@@ -66,7 +66,7 @@ TEST(EdgeStack, computes_each_edge_as_if_it_were_alone) {
 
 TEST(EdgeStack, runs_some_of_its_edges_and_leaves_the_gradients_of_the_others_zero) {
   const BackboneConfig backbone = tiny_backbone();
-  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
+  const Steps steps{Rotary::tables(backbone, at::arange(4), at::kDouble)};
   EdgeStack stack(backbone, {EdgeKind::block}, 4, at::kDouble);
   randomise(stack);
   for (at::Tensor& value : stack.parameters()) value.set_requires_grad(true);
@@ -84,7 +84,7 @@ TEST(EdgeStack, runs_some_of_its_edges_and_leaves_the_gradients_of_the_others_ze
 
 TEST(Transformer, keeps_the_shape_and_ends_with_its_norm) {
   const BackboneConfig backbone = tiny_backbone("llama");
-  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
+  const Steps steps{Rotary::tables(backbone, at::arange(4), at::kDouble)};
   Transformer transformer(backbone, at::kDouble);
   randomise(transformer);
   at::NoGradGuard no_grad;
@@ -96,7 +96,7 @@ TEST(Transformer, keeps_the_shape_and_ends_with_its_norm) {
 
 TEST(Transformer, rows_do_not_see_each_other) {
   const BackboneConfig backbone = tiny_backbone();
-  const Steps steps{Rotary::tables(backbone, 4, at::kDouble)};
+  const Steps steps{Rotary::tables(backbone, at::arange(4), at::kDouble)};
   Transformer transformer(backbone, at::kDouble);
   randomise(transformer);
   const at::Tensor x = waves({3, 4, 8}), y = transformer.forward(x, steps);

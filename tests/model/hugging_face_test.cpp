@@ -43,7 +43,8 @@ Tensors random_weights(const BackboneConfig& config, at::ScalarType dtype = at::
 void write(const TempFolder& folder, const BackboneConfig& config, const Tensors& weights,
            at::ScalarType dtype = at::kFloat, uint64_t shard_bytes = 5'000'000'000) {
   write_backbone_weights(
-      folder.path(), config, [&](const std::string& name) { return weights.at(name); }, dtype, shard_bytes);
+      folder.path(), config, [&](const std::string& name) { return weights.at(name); },
+      [&](const std::string&) { return dtype; }, shard_bytes);
 }
 
 /// Writes tensors of Hugging Face's names as they are.
@@ -90,7 +91,8 @@ TEST(HuggingFace, what_is_exported_is_imported_byte_for_byte) {
           const BackboneWeights read(first.path(), config);
           expect_equal(read, weights);
           write_backbone_weights(
-              second.path(), config, [&](const std::string& name) { return read.read(name); }, dtype, shard_bytes);
+              second.path(), config, [&](const std::string& name) { return read.read(name); },
+              [&](const std::string&) { return dtype; }, shard_bytes);
           for (const auto& file : std::filesystem::directory_iterator(first.path()))
             EXPECT_EQ(test::read_bytes(file.path()), test::read_bytes(second / file.path().filename().string()));
         }

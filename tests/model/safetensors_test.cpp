@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/model/mutator.h"
 #include "tests/model/weights_helpers.h"
 
 namespace lmnet {
@@ -260,6 +261,21 @@ TEST(Safetensors, the_golden_files_are_read) {
   for (const auto& file : std::filesystem::directory_iterator(sample("golden-lmnet"))) {
     if (file.path().extension() != ".safetensors") continue;
     EXPECT_GT(SafetensorsFile(file.path()).tensors().size(), 3) << file.path();
+  }
+}
+
+TEST(Safetensors, damaged_files_are_read_or_refused) {
+  TempFolder folder;
+  const std::string whole = test::safetensors_bytes(test::kHeader, 48);
+  const test::MemoryLimit limit(test::kMemory);
+  test::Mutator mutator(3);
+  for (int i = 0; i < 500; ++i) {
+    const auto file = folder.write("x.safetensors", mutator.mutate(whole));
+    try {
+      const SafetensorsFile read(file);
+      for (const SafetensorsEntry& entry : read.tensors()) read.tensor(entry).view({-1}).clone();
+    } catch (const WeightsError&) {
+    }
   }
 }
 

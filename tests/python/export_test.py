@@ -71,8 +71,10 @@ def ours(checkpoint, prompts=PROMPTS, new=NEW_TOKENS):
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def until_end(ids, end):
-    return ids[: ids.index(end)] if end in ids else ids
+def until_end(ids, ends):
+    """Up to the first of the tokens that end a text: an id, a list of them, or none."""
+    ends = ends if isinstance(ends, list) else [ends]
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
 def theirs(model, prompts, **options):
@@ -111,14 +113,22 @@ def round_trip(folder, name):
 def test_plain(family, tied, dtype):
     name = f"plain-{family}-{'tied' if tied else 'untied'}-{str(dtype)[6:]}"
     torch.manual_seed(7)
-    config = AutoConfig.for_model(family, **BACKBONES[family], tie_word_embeddings=tied, eos_token_id=256,
+    config = AutoConfig.for_model(family, **BACKBONES[family], tie_word_embeddings=tied, eos_token_id=None,
                                   bos_token_id=257, pad_token_id=257)
     model = AutoModelForCausalLM.from_config(config).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
+    ends = theirs(model, PROMPTS)[0][4]  # a token that does come
+    ends = ends if tied else [ends, VOCABULARY - 1]
+    model.config.eos_token_id = model.generation_config.eos_token_id = ends
     model.to(dtype).save_pretrained(name)
+    if dtype == torch.float32:  # then config.json alone tells it
+        Path(f"{name}/generation_config.json").unlink()
     lmnet("import", name, f"{name}.checkpoint")
     lmnet("export", f"{name}.checkpoint", f"{name}.export")
+    for file in ("config.json", "generation_config.json"):
+        written = json.loads(Path(f"{name}.export/{file}").read_text())
+        check((written["eos_token_id"], written["pad_token_id"]) == (ends, 257), f"{name}: {file}")
     check(weights(name) == weights(f"{name}.export"), f"{name}: the weights differ")
     check(not list(Path(f"{name}.export").glob("*.py")), f"{name}: modelling code for a plain backbone")
     round_trip(f"{name}.export", name)

@@ -27,12 +27,29 @@ refused 2 'no-such.yaml' 1 train no-such.yaml
 refused 2 'is no topology' 2 "${train[@]}" model.topology=1-x-1
 refused 2 'cycle' 2 "${train[@]}" 'model.topology={vertices: {a: {}, b: {}}, edges: [{from: input, to: a}, {from: a, to: b}, {from: b, to: a}, {from: b, to: head}]}'
 refused 2 'parallel.vertex 2 does not divide the 3 ranks' 3 "${train[@]}" parallel.vertex=2
+refused 2 'mpirun -np 2' 1 "${train[@]}" parallel.vertex=2
+refused 2 '--ranks 2' 1 "${train[@]}" parallel.vertex=2 --dry-run
 refused 2 'train.global_batch 8' 3 "${train[@]}"
+refused 2 'model.classes is 3' 1 "${train[@]}" model.classes=3 --dry-run
+refused 2 'the tokenizer bytes has 258 ids' 1 "${train[@]}" model.backbone.vocab_size=100 --dry-run
 refused 2 'not built yet' 1 "${train[@]}" 'model.adapters=[lora]'
 refused 3 'no-such.jsonl' 2 "${train[@]}" 'data.train[0].path=data/no-such.jsonl'
 refused 2 'did you mean train?' 1 trian tiny.yaml
 refused 2 'not built yet' 1 sweep tiny.yaml
 refused 2 'did you mean --ranks?' 1 train tiny.yaml --rnks 3
+refused 2 'see `lmnet help`' 1 -x
+[ "$("$lmnet" help generate | grep -c 'Usage: lmnet generate \[OPTIONS\]')" = 1 ] || fail "help generate: $("$lmnet" help generate | head -2)"
+
+# A full disk is told.
+if [ -e /dev/full ]; then
+  for words in 'help config' 'inspect tiny.yaml' 'tokenize bytes data/text.jsonl'; do
+    code=0
+    # shellcheck disable=SC2086
+    "$lmnet" $words >/dev/full 2>out.txt || code=$?
+    [ "$code" = 3 ] || fail "$words on a full disk ended with $code: $(cat out.txt)"
+    grep -q 'No space left' out.txt || fail "$words on a full disk says: $(cat out.txt)"
+  done
+fi
 
 # Broken data, named by file and record.
 gzip -c data/text.jsonl | head -c 3000 >data/broken.json.gz
@@ -66,6 +83,7 @@ code=0
 ranks 2 "${train[@]}" run.name=good train.clip=2 >out.txt 2>&1 || code=$?
 [ "$code" = 2 ] || fail "a changed config ended with $code"
 grep -q 'train.clip' out.txt || fail "the difference is not shown: $(cat out.txt)"
+grep -q '"update": 60' runs/good/status.json || fail "a refused config moved the run: $(cat runs/good/status.json)"
 
 # Numbers that are not finite stop all ranks before a weight changes.
 rm -rf runs

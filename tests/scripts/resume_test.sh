@@ -52,6 +52,7 @@ for layout in "1 1" "2 1" "2 2" "4 2"; do
   wait "$job" || code=$?
   [ "$code" = 138 ] || fail "stop by USR1 ended with $code: $(tail -3 stopped.log)"
   grep -q '"stopped"' runs/stopped/status.json || fail "status.json does not say stopped"
+  grep -q 'stopped by signal USR1 at update' stopped.log || fail "does not name the signal: $(tail -3 stopped.log)"
   ranks "$n" "${common[@]}" run.name=stopped >>stopped.log || fail "resume after the stop: $(tail -3 stopped.log)"
   same_run runs/whole runs/stopped
 
@@ -65,3 +66,33 @@ for layout in "1 1" "2 1" "2 2" "4 2"; do
   grep -q '"restart":1' runs/killed/metrics.jsonl || fail "no restart number in the metrics"
   echo "ok: $n ranks, vertex $vp"
 done
+
+# A signal that comes while the program still starts stops it after its first update.
+rm -rf runs
+"$lmnet" train tiny.yaml run.name=early >early.log 2>&1 &
+job=$!
+caught=0
+until ((16#$caught >> 9 & 1)); do # signal 10, USR1
+  sleep 0.002
+  caught=$(sed -n 's/^SigCgt:\t//p' "/proc/$job/status") || fail "ended before it listened: $(cat early.log)"
+done
+[ ! -e runs ] || fail "the program listens only when the run has begun"
+kill -USR1 "$job"
+code=0
+wait "$job" || code=$?
+[ "$code" = 138 ] || fail "an early USR1 ended with $code: $(tail -3 early.log)"
+grep -q 'stopped by signal USR1 at update 1;' early.log || fail "an early USR1 did not stop the run: $(tail -3 early.log)"
+echo "ok: a signal during the start"
+
+# The tokenizer is the one that the checkpoint was trained with, whatever its path leads to now.
+if [ -d "$samples/tokenizers/gpt2" ]; then
+  cp -rL "$samples/tokenizers/gpt2" tokenizer
+  gpt2=(train tiny.yaml run.name=tokenizer data.tokenizer=./tokenizer model.backbone.vocab_size=50257)
+  ranks 1 "${gpt2[@]}" 'train.stages[1].until=1u' >tokenizer.log || fail "run with a tokenizer: $(tail -3 tokenizer.log)"
+  echo >>tokenizer/tokenizer.json
+  code=0
+  ranks 1 "${gpt2[@]}" 'train.stages[1].until=2u' >tokenizer.log 2>&1 || code=$?
+  [ "$code" = 2 ] || fail "another tokenizer ended with $code: $(tail -3 tokenizer.log)"
+  grep -q "the tokenizer's files are not those" tokenizer.log || fail "another tokenizer: $(tail -3 tokenizer.log)"
+  echo "ok: another tokenizer is refused"
+fi

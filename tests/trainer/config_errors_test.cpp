@@ -106,13 +106,13 @@ TEST(ConfigErrors, WrongWordNamesTheRightOnes) {
 }
 
 TEST(ConfigErrors, EdgesAreMappingsWithAKindOrListsOfThem) {
-  const std::string map = "{kind: …} (block, attention, mlp, linear or identity)";
-  EXPECT_EQ(parse_error("model: {edge: block}"),
-            "x.yaml:1: model.edge: got \"block\", expected " + map + ", or a list of such maps");
+  const std::string kinds = "block, attention, mlp, linear or identity";
+  EXPECT_EQ(parse_error("model: {edge: [[block]]}"), "x.yaml:1: model.edge[0]: got a list, expected " + kinds);
   EXPECT_EQ(parse_error("model:\n  input: {edge: []}"),
-            "x.yaml:2: model.input.edge: got an empty list, expected none, " + map + ", or a list of such maps");
-  EXPECT_EQ(parse_error("model:\n  edge:\n    - {kind: block}\n    - block\n"),
-            "x.yaml:4: model.edge[1]: got \"block\", expected " + map);
+            "x.yaml:2: model.input.edge: got an empty list, expected none, " + kinds +
+                ", or a list of these; each also as {kind: …}");
+  EXPECT_EQ(parse_error("model:\n  edge:\n    - {kind: block}\n    - blok\n"),
+            "x.yaml:4: model.edge[1]: got \"blok\", expected " + kinds + ", did you mean \"block\"?");
   EXPECT_EQ(
       parse_error("model:\n  edge:\n    - {kind: block}\n    - {kind: atention}\n"),
       "x.yaml:4: model.edge[1].kind: got \"atention\", expected block, attention, mlp, linear or identity, did you "

@@ -49,6 +49,8 @@ TEST(ConfigOverride, TopologyReplacesAGraph) {
 
 TEST(ConfigOverride, CreatesSectionsThatTheFileDoesNotHave) {
   EXPECT_EQ(small({"model.input.edge.kind=block"}).model.input_edge, EdgeKinds{EdgeKind::block});
+  EXPECT_EQ(small({"model.edge=linear"}).model.edge, EdgeKinds{EdgeKind::linear});
+  EXPECT_EQ(small({"model.edge=[mlp, {kind: linear}]"}).model.edge, (EdgeKinds{EdgeKind::mlp, EdgeKind::linear}));
   EXPECT_EQ(small({"model.input.edge=none", "model.input.edge.kind=block"}).model.input_edge,
             EdgeKinds{EdgeKind::block});
 }

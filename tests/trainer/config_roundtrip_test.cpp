@@ -10,6 +10,85 @@ namespace {
 
 using enum Span::Unit;
 
+/// The effective config of testing::small().
+constexpr const char* kSmall = R"(run:
+  name: small
+  dir: runs
+  seed: 3
+  resume: auto
+  time_limit: none
+model:
+  backbone:
+    model_type: qwen2
+    hidden_size: 8
+    rms_norm_eps: 1e-06
+    tie_word_embeddings: true
+  topology: 1-2-1
+  sharing: all
+  preset: none
+  edge:
+    kind: block
+  aggregation: mean
+  input:
+    prefix: 0
+    edge: none
+  residual: none
+  output: first
+  classes: 0
+  adapters: []
+  precision: bf16
+data:
+  tokenizer: auto
+  sequence_length: 16
+  streams: auto
+  packing: true
+  on_bad_record: fail
+  train:
+    - path: a.jsonl
+      format: c4
+      weight: 1
+  validation: []
+train:
+  global_batch: 8
+  micro_batch: 4
+  stages:
+    - name: edges
+      trains: [edges]
+      until: 10u
+      lr: 0.001
+      schedule: constant
+      warmup: 0u
+  optimizer:
+    kind: adamw
+    betas: [0.9, 0.95]
+    eps: 1e-08
+    weight_decay: 0.1
+    decays: matrices
+  clip: 1
+  loss:
+    label_smoothing: 0
+    epsilon: 0
+  recompute: none
+parallel:
+  vertex: 1
+  data: auto
+  backend: auto
+  timeout: 5m
+checkpoint:
+  every: none
+  keep: 3
+  keep_every: none
+  async: false
+  on_signal: [TERM, USR1]
+evaluate:
+  every: none
+  batches: 0
+  tasks: []
+log:
+  every: 10u
+  tensorboard: false
+)";
+
 /// Draws valid configs.
 class Draw {
  public:
@@ -145,83 +224,7 @@ TEST(ToYaml, ConfigThatIsNotEnoughToTrainReadsBackToo) {
 }
 
 TEST(ToYaml, HasTheShapeOfAConfigWrittenByHand) {
-  EXPECT_EQ(to_yaml(testing::small()), R"(run:
-  name: small
-  dir: runs
-  seed: 3
-  resume: auto
-  time_limit: none
-model:
-  backbone:
-    model_type: qwen2
-    hidden_size: 8
-    rms_norm_eps: 1e-06
-    tie_word_embeddings: true
-  topology: 1-2-1
-  sharing: all
-  preset: none
-  edge:
-    kind: block
-  aggregation: mean
-  input:
-    prefix: 0
-    edge: none
-  residual: none
-  output: first
-  classes: 0
-  adapters: []
-  precision: bf16
-data:
-  tokenizer: auto
-  sequence_length: 16
-  streams: auto
-  packing: true
-  on_bad_record: fail
-  train:
-    - path: a.jsonl
-      format: c4
-      weight: 1
-  validation: []
-train:
-  global_batch: 8
-  micro_batch: 4
-  stages:
-    - name: edges
-      trains: [edges]
-      until: 10u
-      lr: 0.001
-      schedule: constant
-      warmup: 0u
-  optimizer:
-    kind: adamw
-    betas: [0.9, 0.95]
-    eps: 1e-08
-    weight_decay: 0.1
-    decays: matrices
-  clip: 1
-  loss:
-    label_smoothing: 0
-    epsilon: 0
-  recompute: none
-parallel:
-  vertex: 1
-  data: auto
-  backend: auto
-  timeout: 5m
-checkpoint:
-  every: none
-  keep: 3
-  keep_every: none
-  async: false
-  on_signal: [TERM, USR1]
-evaluate:
-  every: none
-  batches: 0
-  tasks: []
-log:
-  every: 10u
-  tensorboard: false
-)");
+  EXPECT_EQ(to_yaml(testing::small()), kSmall);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ using ::testing::HasSubstr;
 using testing::parse;
 using testing::small;
 using testing::small_config;
+using ::testing::StartsWith;
 
 TEST(Config, EmptyTextGivesTheDefaults) {
   Config expected;
@@ -202,6 +203,16 @@ TEST(CompareOnResume, ShowsBothValuesAndWhatOnlyOneHas) {
   EXPECT_EQ(added[1].key, "data.validation[0].path");
   EXPECT_EQ(added[1].old_value, "not given");
   EXPECT_EQ(added[1].new_value, "v");
+}
+
+TEST(ChangesOnResume, AreTheAllowedOnesOrARefusalThatListsTheOthers) {
+  EXPECT_EQ(changes_on_resume(small(), small({"log.every=1u"}), "runs/small"),
+            std::vector<std::string>{"log.every: 10u → 1u"});
+  const std::string error = error_of([] {
+    changes_on_resume(small(), small({"run.seed=9", "train.clip=2", "log.every=1u"}), "runs/small");
+  });
+  EXPECT_THAT(error, StartsWith("x.yaml: runs/small is of a run with another config: run.seed: 3 → 9, "
+                                "train.clip: 1 → 2; take these changes back"));
 }
 
 }  // namespace

@@ -3,11 +3,12 @@
 #include <random>
 
 #include "tests/trainer/config_helpers.h"
+#include "trainer/config/units.h"
 
 namespace lmnet {
 namespace {
 
-using testing::error_of;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::parse_error;
 using ::testing::StartsWith;
@@ -18,22 +19,22 @@ TEST(Units, EachHasItsScale) {
       {"2000u", {2000, updates}}, {"5t", {5, tokens}},       {"1.1Kt", {1100, tokens}}, {"0.1Mt", {1e5, tokens}},
       {"0.5Gt", {5e8, tokens}},   {"0.5e", {0.5, epochs}},   {"3e", {3, epochs}},       {"1.5s", {1.5, seconds}},
       {"2m", {120, seconds}},     {"0.5h", {1800, seconds}}, {"0u", {0, updates}}};
-  for (const auto& [text, span] : cases) EXPECT_EQ(parse_span(text, "here"), span) << text;
+  for (const auto& [text, span] : cases) EXPECT_EQ(config::read_span(text), span) << text;
 }
 
 TEST(Units, AnythingElseIsRefusedWithTheUnits) {
   for (const std::string text : {"", "5", "u", "-1u", "5 u", "u5", "5U", "5kt", "1.5u", "0.5t", "1e3u", "infu", "nanu",
                                  "5uu", "5d", "0x5u", "99999999999999999999999u"}) {
-    const std::string error = error_of([&] { parse_span(text, "here"); });
-    EXPECT_THAT(error, StartsWith("here: got \"" + text +
-                                  "\", expected a length with its unit u (updates), t, Kt, Mt, Gt "
-                                  "(tokens), e (epochs) or s, m, h (time), such as 2000u"));
+    EXPECT_FALSE(config::read_span(text)) << text;
+    EXPECT_THAT(parse_error("train: {stages: [{trains: [edges], until: \"" + text + "\", lr: 1}]}"),
+                AllOf(StartsWith("x.yaml:1: train.stages[0].until: got "),
+                      HasSubstr("\"" + text + "\", expected a length with its unit u (updates), t, Kt, Mt, Gt")));
   }
 }
 
 TEST(Units, WrongCaseGetsAHint) {
-  EXPECT_THAT(error_of([] { parse_span("20gt", "here"); }), HasSubstr("did you mean \"20Gt\"?"));
-  EXPECT_THAT(error_of([] { parse_span("2H", "here"); }), HasSubstr("did you mean \"2h\"?"));
+  EXPECT_EQ(config::case_hint("20gt"), ", did you mean \"20Gt\"?");
+  EXPECT_EQ(config::case_hint("2H"), ", did you mean \"2h\"?");
 }
 
 TEST(Units, KeysTakeOnlySomeUnits) {
@@ -64,7 +65,7 @@ TEST(Units, TextIsShortAndReadsBack) {
     const auto unit = static_cast<Span::Unit>(random() % 4);
     const double whole = static_cast<double>(random() >> (11 + random() % 50));
     const Span span{unit == epochs || unit == seconds ? whole / 64 : whole, unit};
-    EXPECT_EQ(parse_span(to_string(span), "here"), span) << to_string(span);
+    EXPECT_EQ(config::read_span(to_string(span)), span) << to_string(span);
   }
 }
 

@@ -18,6 +18,15 @@ ModelSpec resolve(const std::string& backbone, const std::string& more = "topolo
   return resolve_model(testing::parse("model: {backbone: " + backbone + ", " + more + "}").model);
 }
 
+TEST(ShortCount, has_three_digits_and_the_units_of_the_config) {
+  const std::vector<std::pair<double, std::string>> tokens = {{0, "0 t"},          {2048, "2048 t"},   {9999, "9999 t"},
+                                                              {10000, "10 Kt"},    {81920, "81.9 Kt"}, {999999, "1 Mt"},
+                                                              {15.7e6, "15.7 Mt"}, {1.14e9, "1.14 Gt"}};
+  for (const auto& [count, text] : tokens) EXPECT_EQ(short_count(count, "t"), text);
+  EXPECT_EQ(short_count(512), "512");
+  EXPECT_EQ(short_count(15.7e6), "15.7 M");
+}
+
 TEST(TrainingFlops, count_the_products_of_each_family_and_kind_of_edge) {
   constexpr double d = 8, length = 16, head = 50 * d, attention = 2 * d * length;
   constexpr double gpt2_block = 2 * (4 * d * d + 2 * 20 * d) + attention;

@@ -72,6 +72,24 @@ TEST(Evaluate, GeneratedAnswersAreGreedyAndMatchUpToWhiteSpace) {
   EXPECT_TRUE(items[0].generates);
 }
 
+TEST(Evaluate, AClassifierIsRefused) {
+  TemporaryFolder folder;
+  const Config config = parse_config(testing::tiny_config, "tiny.yaml", std::vector<std::string>{"model.classes=3"});
+  const ModelSpec spec = resolve_model(config.model);
+  const auto alone = make_thread_communicators(1);
+  Mesh mesh(*alone.front(), 1);
+  Engine engine(spec.shape, spec.graph, spec.dtype, {}, mesh);
+  engine.initialize(1);
+  const auto checkpoint = save_checkpoint(folder.path(), engine, {}, {}, to_yaml(config), "edges");
+  try {
+    evaluate(*alone.front(), checkpoint, {.data = "none.jsonl"});
+    FAIL();
+  } catch (const AgreedError& error) {
+    EXPECT_EQ(error.code(), 2);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("no language head"));
+  }
+}
+
 TEST(Evaluate, TextHasLossOnlyByTheRunsSequences) {
   Trial trial;
   const std::string file = trial.folder / "text.jsonl";

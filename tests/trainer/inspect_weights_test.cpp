@@ -8,7 +8,8 @@
 #include "model/errors.h"
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
-#include "tests/trainer/checkpoint_helpers.h"
+#include "tests/trainer/saved_network_helpers.h"
+#include "trainer/export.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -29,7 +30,8 @@ void write_gpt2(const TemporaryFolder& folder, double value) {
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const auto& [name, shape] : backbone_tensors(config)) shapes[name] = shape;
   write_backbone_weights(
-      folder.path(), config, [&](const std::string& name) { return at::full(shapes.at(name), value); }, at::kBFloat16);
+      folder.path(), config, [&](const std::string& name) { return at::full(shapes.at(name), value); },
+      [](const std::string&) { return at::kBFloat16; });
 }
 
 Json look(const std::filesystem::path& what, bool verify = false) {
@@ -50,6 +52,19 @@ TEST(InspectWeights, AFolderShowsItsConfigAndItsTensors) {
   EXPECT_THAT(json["weights"]["tensors"], ::testing::Contains(expected));
   EXPECT_THAT(inspect(folder.path(), {}, {}), AllOf(HasSubstr("28 tensors"), HasSubstr("transformer.wpe.weight"),
                                                     HasSubstr("BF16 [6, 8]"), Not(HasSubstr("finite"))));
+}
+
+TEST(InspectWeights, AnExportedNetworkShowsItsGraphAndItsTensors) {
+  testing::TinyNetwork tiny;
+  export_checkpoint(tiny.checkpoint, tiny.folder / "out");
+  const Json json = look(tiny.folder / "out");
+  EXPECT_EQ(json["kind"], "network");
+  EXPECT_EQ(json["topology"], "1-2-1");
+  EXPECT_EQ(json["weights"]["tensors"].size(), CheckpointReader(tiny.checkpoint).tensors().size());
+  EXPECT_EQ(look(tiny.folder / "out/config.json")["parameters"], json["parameters"]);
+  std::filesystem::remove(tiny.folder / "out/model.safetensors");
+  write_safetensors_folder(tiny.folder / "out", {}, {});
+  EXPECT_THROW(look(tiny.folder / "out"), WeightsError);
 }
 
 TEST(InspectWeights, AFileShowsItsTensors) {

@@ -1,6 +1,7 @@
 #include "trainer/model_spec.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <functional>
@@ -87,7 +88,7 @@ TEST(ModelSpec, graphs_that_do_not_fit_are_refused_with_the_line_and_the_way_out
   EXPECT_THAT(refused(path("{group: g, backbone: /a}", "{group: g, backbone: /b}")),
               HasSubstr("vertex b names another backbone than the rest of its group g"));
   EXPECT_THAT(refused(path("{}", "{group: shared, backbone: " + small_llama + "}")),
-              HasSubstr("vertex a falls into group shared by model.sharing, which has a backbone of its own"));
+              HasSubstr("vertex a falls into group shared by model.sharing, and other vertices name that group"));
   EXPECT_THAT(refused(path("{}", "{backbone: /no/such/folder}")),
               HasSubstr("x.yaml:3: model.topology: backbone of group b: /no/such/folder does not exist"));
   EXPECT_THAT(refused(path("{}", "{grup: g}")), HasSubstr("vertex b has the unknown key grup, did you mean group?"));
@@ -117,7 +118,8 @@ struct SavedBackbone {
         weights(random_weights(config, seed)) {
     std::ofstream(folder / "config.json") << config.to_json();
     write_backbone_weights(
-        folder.path(), config, [&](const std::string& name) { return weights.at(name); }, at::kFloat);
+        folder.path(), config, [&](const std::string& name) { return weights.at(name); },
+        [](const std::string&) { return at::kFloat; });
   }
 
   TemporaryFolder folder;
@@ -150,6 +152,23 @@ struct LoadedNetwork {
   std::optional<Engine> engine;
   std::map<std::string, at::Tensor> drawn;
 };
+
+TEST(ModelSpec, a_graph_that_a_preset_does_not_fit_is_told_the_preset) {
+  EXPECT_THAT(testing::error_of([] {
+                resolve_model(testing::parse("model: {preset: reference-gpt2, backbone: {model_type: gpt2}, topology: "
+                                             "{vertices: {a: {}}, edges: [{from: input, to: a}, {from: a, to: head}]}}")
+                                  .model);
+              }),
+              HasSubstr("model.preset reference-gpt2"));
+}
+
+TEST(Checkpoint, with_a_config_that_does_not_read_is_damaged) {
+  LoadedNetwork network("model: {precision: fp32, topology: 1-1, backbone: " + small_qwen + "}");
+  TemporaryFolder run;
+  const fs::path checkpoint = save_checkpoint(run.path(), *network.engine, {}, {}, "modle: 1\n", "edges");
+  EXPECT_THROW(config_of_checkpoint(CheckpointReader(checkpoint)), CheckpointError);
+  EXPECT_THROW(SavedNetwork(fs::path(checkpoint)), CheckpointError);
+}
 
 TEST(LoadBackbones, fill_vertices_and_text_ends_from_a_hugging_face_folder_and_leave_what_is_drawn) {
   const SavedBackbone saved(small_qwen, 1);
@@ -233,6 +252,17 @@ TEST(SavedNetwork, is_a_hugging_face_folder_too) {
   EXPECT_THROW(SavedNetwork(fs::path(saved.folder / "nothing")), CheckpointError);
 }
 
+TEST(Backbone, is_no_checkpoint_with_an_edge_a_prefix_or_classes) {
+  for (const char* more : {"input: {prefix: 2}", "input: {edge: {kind: mlp}}", "classes: 3"}) {
+    SCOPED_TRACE(more);
+    TemporaryFolder run;
+    testing::save_tiny_network(run / "checkpoints", 7,
+                               testing::tiny_config_with("topology: 1-2-1", std::string("topology: 1\n  ") + more));
+    EXPECT_THAT(testing::error_of([&] { open_backbone(run.path(), "x.yaml:1"); }),
+                HasSubstr("a backbone has topology 1, no edge, prefix or classes"));
+  }
+}
+
 TEST(TokenizerName, is_the_one_of_the_backbones_folder_and_a_checkpoint_keeps_a_copy) {
   const char* samples = std::getenv("LMNET_TEST_DATA");
   const fs::path tokenizer =
@@ -245,17 +275,24 @@ TEST(TokenizerName, is_the_one_of_the_backbones_folder_and_a_checkpoint_keeps_a_
   DataConfig named;
   named.tokenizer = "./t";
   EXPECT_EQ(tokenizer_name(named, spec), "./t");
-  for (const auto& [name, text] : read_tokenizer_files(tokenizer.string())) std::ofstream(saved.folder / name) << text;
+  for (const auto& [name, text] : read_tokenizer_files(*make_tokenizer(tokenizer.string())))
+    std::ofstream(saved.folder / name) << text;
   EXPECT_EQ(tokenizer_name(DataConfig{}, spec), saved.folder.path().string());
-  EXPECT_TRUE(read_tokenizer_files("bytes").empty());
+  EXPECT_TRUE(read_tokenizer_files(*make_tokenizer("bytes")).empty());
 
   LoadedNetwork network("model: {precision: fp32, topology: 1-1, backbone: " + saved.folder.path().string() + "}");
   TemporaryFolder run;
-  const fs::path checkpoint = save_checkpoint(run.path(), *network.engine, {}, {}, to_yaml(network.config), "edges",
-                                              read_tokenizer_files(tokenizer.string()));
+  TextFiles files = read_tokenizer_files(*make_tokenizer(tokenizer.string()));
+  const fs::path checkpoint =
+      save_checkpoint(run.path(), *network.engine, {}, {}, to_yaml(network.config), "edges", files);
   EXPECT_EQ(tokenizer_name(checkpoint, network.config.data), checkpoint.string());
   EXPECT_NO_THROW(open_checkpoint(checkpoint, /*verify=*/true));
   EXPECT_EQ(make_tokenizer(checkpoint.string())->hash(), make_tokenizer(tokenizer.string())->hash());
+
+  EXPECT_NO_THROW(require_tokenizer_of(checkpoint, files, "x.yaml"));
+  EXPECT_THROW(require_tokenizer_of(checkpoint, {}, "x.yaml"), ConfigError);
+  files.begin()->second += "\n";
+  EXPECT_THROW(require_tokenizer_of(checkpoint, files, "x.yaml"), ConfigError);
 }
 
 }  // namespace

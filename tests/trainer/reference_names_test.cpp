@@ -80,12 +80,12 @@ TEST(ReferenceNames, QueryKeyAndValueAreThirdsOfOneTensorOfGpt2) {
   EXPECT_TRUE(of_vertex.transposed);  // MergedLinear keeps [in, 3D]
   EXPECT_EQ(of_vertex.begin, 8);
   EXPECT_EQ(of_vertex.end, 16);
-  const auto of_edge = reference_edge_tensor(kGpt2.backbone, EdgeKind::attention, "attention.v.weight");
-  EXPECT_EQ(of_edge.name, "attn.c_attn.weight");
+  const auto of_edge = reference_tensor(ReferenceClass::gpt2, kGpt2, graph, "edges.0.0-0.attention.v.weight");
+  EXPECT_EQ(of_edge.name, "ws.0.attn.c_attn.weight");
   EXPECT_FALSE(of_edge.transposed);
   EXPECT_EQ(of_edge.begin, 16);
-  const auto output = reference_edge_tensor(kGpt2.backbone, EdgeKind::attention, "attention.o.weight");
-  EXPECT_EQ(output.name, "attn.c_proj.weight");
+  const auto output = reference_tensor(ReferenceClass::gpt2, kGpt2, graph, "edges.0.0-0.attention.o.weight");
+  EXPECT_EQ(output.name, "ws.0.attn.c_proj.weight");
   EXPECT_TRUE(output.transposed);
 }
 

@@ -24,11 +24,18 @@ train:
     - {name: all, trains: [edges, vertices, embeddings], until: 10u, lr: 1e-3}
 )";
 
+/// The config with another text in place of `from`.
+inline std::string tiny_config_with(const std::string& from, const std::string& to) {
+  std::string config = tiny_config;
+  return config.replace(config.find(from), from.size(), to);
+}
+
 /// Saves a network with large random weights, so that its texts look wild, under `dir`; returns the checkpoint.
-inline std::filesystem::path save_tiny_network(const std::filesystem::path& dir, int64_t update = 7) {
+inline std::filesystem::path save_tiny_network(const std::filesystem::path& dir, int64_t update = 7,
+                                               const std::string& config_yaml = tiny_config) {
   const auto alone = make_thread_communicators(1);
   Mesh mesh(*alone.front(), 1);
-  const Config config = parse_config(tiny_config, "tiny.yaml");
+  const Config config = parse_config(config_yaml, "tiny.yaml");
   const ModelSpec spec = resolve_model(config.model);
   Engine engine(spec.shape, spec.graph, spec.dtype, {}, mesh);
   engine.initialize(config.run.seed);
@@ -37,7 +44,7 @@ inline std::filesystem::path save_tiny_network(const std::filesystem::path& dir,
     if (optimizer.parameter(name).initial.drawn()) optimizer.assign(name, optimizer.state(name).value * 20);
   RunState state;
   state.run = {update, update * 24};
-  return save_checkpoint(dir, engine, state, {}, tiny_config, "edges");
+  return save_checkpoint(dir, engine, state, {}, config_yaml, "edges");
 }
 
 /// Such a checkpoint and its network.

@@ -86,8 +86,6 @@ TEST(TensorFile, lists_names_shapes_dtypes_and_checksums) {
   EXPECT_THAT(reader.tensors()[1].shape, ElementsAre(2, 3));
   EXPECT_EQ(reader.tensors()[1].dtype, at::kBFloat16);
   EXPECT_EQ(reader.tensors()[1].crc32c, summary.tensors[0].crc32c);
-  EXPECT_TRUE(reader.contains("b"));
-  EXPECT_FALSE(reader.contains("c"));
 }
 
 TEST(TensorFile, summary_is_the_digest_of_the_file) {
@@ -214,7 +212,7 @@ TEST(TensorFile, replaces_an_older_file_and_the_leftover_of_a_killed_writer) {
   write_one(folder / "a.h5", "old", at::ones({1}));
   std::ofstream(folder / ".a.h5.tmp") << "half a file";
   write_one(folder / "a.h5", "new", at::ones({1}));
-  EXPECT_TRUE(TensorFileReader(folder / "a.h5").contains("new"));
+  EXPECT_EQ(TensorFileReader(folder / "a.h5").tensors().front().name, "new");
   EXPECT_FALSE(fs::exists(folder / ".a.h5.tmp"));
 }
 

@@ -140,6 +140,12 @@ Manifest open_checkpoint(const fs::path& folder, bool verify) {
   return manifest;
 }
 
+void require_shape(const at::Tensor& value, at::IntArrayRef shape, std::string_view what) {
+  if (value.sizes() == shape) return;
+  throw CheckpointError(fmt::format("{} has the shape [{}], but in this network it is [{}]", what,
+                                    fmt::join(value.sizes(), ", "), fmt::join(shape, ", ")));
+}
+
 ResumeChoice choose_checkpoint(const fs::path& dir) {
   restore_replaced(dir);
   ResumeChoice choice;

@@ -80,7 +80,6 @@ class CheckpointReader {
 
   const std::filesystem::path& folder() const { return folder_; }
   const Manifest& manifest() const { return manifest_; }
-  bool contains(const std::string& name) const { return manifest_.tensors.contains(name); }
 
   /// Both check the tensor's CRC; the second converts the dtype if it differs and wants the same shape.
   at::Tensor read(const std::string& name) const;
@@ -101,6 +100,9 @@ class CheckpointReader {
   Manifest manifest_;
   mutable std::map<std::string, TensorFileReader> files_;
 };
+
+/// Throws CheckpointError that begins with `what` unless the value has the shape that the network asks for.
+void require_shape(const at::Tensor& value, at::IntArrayRef shape, std::string_view what);
 
 /// The checkpoint to resume from: the newest one whose files are all whole, empty if there is none at all. `damaged`
 /// tells what is wrong with each newer one. Reads every byte of the checkpoint it takes. One that was being replaced

@@ -300,10 +300,6 @@ const std::vector<StoredTensor>& TensorFileReader::tensors() const {
   return impl_->tensors;
 }
 
-bool TensorFileReader::contains(const std::string& name) const {
-  return std::ranges::binary_search(impl_->tensors, name, {}, &StoredTensor::name);
-}
-
 at::Tensor TensorFileReader::read(const std::string& name) const {
   const size_t i = impl_->index(name);
   auto tensor = at::empty(impl_->tensors[i].shape, impl_->tensors[i].dtype);

@@ -53,7 +53,6 @@ class TensorFileReader {
 
   /// In the order of their names.
   const std::vector<StoredTensor>& tensors() const;
-  bool contains(const std::string& name) const;
   at::Tensor read(const std::string& name) const;
   /// Fills `destination` (same shape): straight if it is a contiguous host tensor of the same dtype, else by copying,
   /// which converts the dtype. After an error its values are undefined.

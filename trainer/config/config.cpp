@@ -134,6 +134,19 @@ std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Confi
   return differences;
 }
 
+std::vector<std::string> changes_on_resume(const Config& saved, const Config& now, const std::string& origin) {
+  std::vector<std::string> changed, refused;
+  for (const ConfigDifference& difference : compare_on_resume(saved, now))
+    (difference.allowed ? changed : refused)
+        .push_back(fmt::format("{}: {} → {}", difference.key, difference.old_value, difference.new_value));
+  if (!refused.empty())
+    throw ConfigError(
+        fmt::format("{}: {} is of a run with another config: {}; take these changes back, or begin a new run with "
+                    "another run.name and without this run.resume",
+                    now.where, origin, fmt::join(refused, ", ")));
+  return changed;
+}
+
 std::string config_reference() {
   const auto keys = config::config_schema().keys();
   const auto standard = [](const KeyInfo& key) -> std::string {

@@ -145,9 +145,9 @@ struct Config {
 };
 
 /// Reads a YAML file, applies `key=value` overrides (`train.stages[0].lr=1e-3`), then the defaults of `model.preset`
-/// where nothing else was given. Strict: unknown, duplicate,
-/// mistyped and out-of-range keys, and values that are planned but not built, throw ConfigError with file:line (or the
-/// argument), key path, allowed values and the nearest valid name.
+/// where nothing else was given. Strict: unknown, duplicate, mistyped and out-of-range keys, and values that are
+/// planned but not built, throw ConfigError with file:line (or the argument), key path, allowed values and the nearest
+/// valid name.
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});
 
 /// The same from text; `where` stands for the file in errors.
@@ -169,11 +169,14 @@ struct ConfigDifference {
 };
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
 
+/// The differences that are allowed, a line each. Throws ConfigError that lists the others; `origin`: where `saved`
+/// stands.
+std::vector<std::string> changes_on_resume(const Config& saved, const Config& now, const std::string& origin);
+
 /// The keys, their defaults and meaning, one a line: `lmnet help config`.
 std::string config_reference();
 
-/// `text` as a length of training; throws ConfigError that starts with `where`.
-Span parse_span(const std::string& text, const std::string& where);
+/// `2000u`, `500Mt`, `5m`: as a config takes it.
 std::string to_string(const Span& span);
 
 /// The candidate with the smallest edit distance to `word`, if it is near enough to be meant; else empty.

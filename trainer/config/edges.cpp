@@ -7,7 +7,9 @@
 namespace lmnet::config {
 namespace {
 
+/// `{kind: block}`, or the word alone.
 EdgeKinds read_link(const Codec<std::string>& kind, const Node& node, const std::string& path) {
+  if (node.kind == Node::Kind::scalar) return parse_edge_kind(kind.read(node, path));
   const std::array<std::string, 1> known = {"kind"};
   for (const Node& entry : node.items) {
     if (entry.key != known.front()) refuse_key(entry, path, known);
@@ -25,18 +27,20 @@ Node write_link(const EdgeKinds& link) {
 
 Codec<EdgeKinds> edge_kinds(bool may_be_none) {
   const Codec<std::string> kind = choice({"block", "attention", "mlp", "linear", "identity"});
-  const std::string map = "{kind: …} (" + kind.allowed + ")";
-  const std::string allowed = (may_be_none ? "none, " : "") + map + ", or a list of such maps";
+  const std::string allowed =
+      (may_be_none ? "none, " : "") + kind.allowed + ", or a list of these; each also as {kind: …}";
   return {allowed,
           [=](const Node& node, const std::string& path) -> EdgeKinds {
             if (may_be_none && node.kind == Node::Kind::scalar && node.text == "none") return {};
-            const bool is_list = node.kind == Node::Kind::list;
+            if (node.kind == Node::Kind::scalar && !node.text.empty()) return read_link(kind, node, path);
             if (node.items.empty()) refuse(node, path, allowed);
-            if (!is_list) return read_link(kind, node, path);
+            if (node.kind != Node::Kind::list) return read_link(kind, node, path);
             EdgeKinds kinds;
             for (size_t i = 0; i < node.items.size(); ++i) {
               const Node& item = node.items[i];
-              if (item.kind != Node::Kind::map || item.items.empty()) refuse(item, join(path, i), map);
+              const bool is_word = item.kind == Node::Kind::scalar && !item.text.empty();
+              if (!is_word && (item.kind != Node::Kind::map || item.items.empty()))
+                refuse(item, join(path, i), kind.allowed);
               const EdgeKinds link = read_link(kind, item, join(path, i));
               kinds.insert(kinds.end(), link.begin(), link.end());
             }

@@ -16,7 +16,7 @@ struct Preset {
 // and 2.6; 3.1; 4.1 and 4.2 with 4.4). The scripts of the two classifiers differ in what decays: transformers leaves
 // norms out for Llama, with whose backbone the shared one was trained, and not for Qwen2, with whose the separate one
 // was.
-constexpr std::array<Preset, 4> kPresets = {{{"reference-gpt2", R"(
+constexpr const char* kGpt2 = R"(
 model:
   sharing: all
   edge: {kind: attention}
@@ -28,15 +28,17 @@ train:
   optimizer: {betas: [0.9, 0.999], eps: 1e-6, weight_decay: 0.01, decays: all}
   clip: 0
   loss: {label_smoothing: 0.1, epsilon: 1e-4}
-)"},
-                                             {"reference-causal", R"(
+)";
+
+constexpr const char* kCausal = R"(
 model:
   edge: {kind: block}
   aggregation: mean
   input: {edge: {kind: block}}
   output: first
-)"},
-                                             {"reference-classifier", R"(
+)";
+
+constexpr const char* kClassifier = R"(
 model:
   sharing: all
   edge: {kind: block}
@@ -47,8 +49,9 @@ model:
 train:
   optimizer: {betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-6, decays: matrices}
   clip: 1
-)"},
-                                             {"reference-classifier-separate", R"(
+)";
+
+constexpr const char* kClassifierSeparate = R"(
 model:
   sharing: none
   edge: {kind: block}
@@ -59,7 +62,12 @@ model:
 train:
   optimizer: {betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-6, decays: weights}
   clip: 1
-)"}}};
+)";
+
+constexpr std::array<Preset, 4> kPresets = {{{"reference-gpt2", kGpt2},
+                                             {"reference-causal", kCausal},
+                                             {"reference-classifier", kClassifier},
+                                             {"reference-classifier-separate", kClassifierSeparate}}};
 
 void merge(Node& tree, const Node& defaults) {
   for (const Node& entry : defaults.items) {

@@ -85,14 +85,6 @@ std::string case_hint(std::string_view text) {
 
 }  // namespace config
 
-Span parse_span(const std::string& text, const std::string& where) {
-  using enum Span::Unit;
-  constexpr std::array all = {updates, tokens, epochs, seconds};
-  if (const auto span = config::read_span(text)) return *span;
-  config::fail(where,
-               fmt::format("got \"{}\", expected {}{}", text, config::expected_span(all), config::case_hint(text)));
-}
-
 std::string to_string(const Span& span) {
   std::string text;
   for (const UnitName& name : unit_names) {
