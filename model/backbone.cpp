@@ -23,87 +23,30 @@ constexpr double kMostParameters = 1e15;
 constexpr size_t kLongestText = 1 << 24;
 constexpr int kDeepest = 16;
 
+// clang-format off
 /// Keys that change neither what a model computes nor how it learns without dropout.
-const std::set<std::string_view> kIgnored = {"_attn_implementation_autoset",
-                                             "_commit_hash",
-                                             "_name_or_path",
-                                             "_num_labels",
-                                             "architectures",
-                                             "attention_dropout",
-                                             "bad_words_ids",
-                                             "begin_suppress_tokens",
-                                             "bos_token_id",
-                                             "chunk_size_feed_forward",
-                                             "cross_attention_hidden_size",
-                                             "decoder_start_token_id",
-                                             "diversity_penalty",
-                                             "do_sample",
-                                             "dtype",
-                                             "early_stopping",
-                                             "encoder_no_repeat_ngram_size",
-                                             "eos_token_id",
-                                             "exponential_decay_length_penalty",
-                                             "finetuning_task",
-                                             "forced_bos_token_id",
-                                             "forced_eos_token_id",
-                                             "gradient_checkpointing",
-                                             "id2label",
-                                             "is_decoder",
-                                             "is_llama_config",
-                                             "keys_to_ignore_at_inference",
-                                             "label2id",
-                                             "length_penalty",
-                                             "max_length",
-                                             "min_length",
-                                             "no_repeat_ngram_size",
-                                             "num_beam_groups",
-                                             "num_beams",
-                                             "num_labels",
-                                             "num_return_sequences",
-                                             "output_attentions",
-                                             "output_hidden_states",
-                                             "output_scores",
-                                             "pad_token_id",
-                                             "prefix",
-                                             "problem_type",
-                                             "pruned_heads",
-                                             "remove_invalid_values",
-                                             "repetition_penalty",
-                                             "return_dict",
-                                             "return_dict_in_generate",
-                                             "sep_token_id",
-                                             "suppress_tokens",
-                                             "task_specific_params",
-                                             "temperature",
-                                             "tf_legacy_loss",
-                                             "tie_encoder_decoder",
-                                             "tokenizer_class",
-                                             "top_k",
-                                             "top_p",
-                                             "torch_dtype",
-                                             "torchscript",
-                                             "transformers_version",
-                                             "typical_p",
-                                             "unsloth_fixed",
-                                             "unsloth_version",
-                                             "use_bfloat16",
-                                             "use_cache"};
-const std::set<std::string_view> kIgnoredByGpt2 = {"attn_pdrop",
-                                                   "embd_pdrop",
-                                                   "n_ctx",
-                                                   "n_special",
-                                                   "output_past",
-                                                   "predict_special_tokens",
-                                                   "reorder_and_upcast_attn",
-                                                   "resid_pdrop",
-                                                   "summary_activation",
-                                                   "summary_first_dropout",
-                                                   "summary_proj_to_labels",
-                                                   "summary_type",
-                                                   "summary_use_proj"};
-const std::set<std::string_view> kIgnoredByLlama = {"pretraining_tp"};
-const std::set<std::string_view> kIgnoredByQwen2 = {"max_window_layers",
-                                                    "sliding_window"};  // use_sliding_window is read
+const std::set<std::string_view> kIgnored = {
+    "_attn_implementation_autoset", "_commit_hash", "_name_or_path", "_num_labels", "architectures",
+    "attention_dropout", "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward",
+    "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",
+    "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
+    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "id2label",
+    "is_decoder", "is_llama_config", "keys_to_ignore_at_inference", "label2id", "length_penalty", "max_length",
+    "min_length", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences",
+    "output_attentions", "output_hidden_states", "output_scores", "pad_token_id", "prefix", "problem_type",
+    "remove_invalid_values", "repetition_penalty", "return_dict", "return_dict_in_generate",
+    "sep_token_id", "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss", "tie_encoder_decoder",
+    "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript", "transformers_version", "typical_p",
+    "unsloth_fixed", "unsloth_version", "use_bfloat16", "use_cache"};
+const std::set<std::string_view> kIgnoredByGpt2 = {
+    "attn_pdrop", "embd_pdrop", "n_ctx", "n_special", "output_past", "predict_special_tokens",
+    "reorder_and_upcast_attn", "resid_pdrop", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
+    "summary_type", "summary_use_proj"};
+const std::set<std::string_view> kIgnoredByLlama = {
+    "pretraining_tp"};
+const std::set<std::string_view> kIgnoredByQwen2 = {
+    "max_window_layers", "sliding_window"};  // use_sliding_window is read
+// clang-format on
 
 const std::set<std::string_view>& ignored_by(Family family) {
   switch (family) {
@@ -389,6 +332,8 @@ BackboneConfig BackboneConfig::from_json(std::string_view text, const std::strin
   reader.refuse_unless("is_encoder_decoder", false, "encoders are not built");
   reader.refuse_unless("add_cross_attention", false, "cross attention is not built");
   reader.refuse("auto_map", reader.find("auto_map"), "a model with code of its own is not built");
+  const Json* pruned = reader.find("pruned_heads");
+  reader.refuse("pruned_heads", pruned && !pruned->empty(), "pruned heads are not built");
   reader.refuse("quantization_config", reader.find("quantization_config"), "quantised weights are not built");
   reader.refuse_unknown({&kIgnored, &ignored_by(config.family)});
   refuse_absurd(reader, config);

@@ -8,8 +8,8 @@
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/hugging_face/network_config.h"
 #include "trainer/model_spec.h"
-#include "trainer/network_config.h"
 
 namespace lmnet {
 namespace {

@@ -9,10 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
-#include "trainer/decoding_bench.h"
 #include "trainer/describe.h"
 #include "trainer/dtype.h"
 #include "trainer/engine.h"
+#include "trainer/generation/decoding_bench.h"
 #include "trainer/measuring.h"
 #include "trainer/model_spec.h"
 #include "trainer/run_check.h"

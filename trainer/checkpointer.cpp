@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "trainer/checkpoint/errors.h"
-#include "trainer/network_config.h"
+#include "trainer/hugging_face/network_config.h"
 #include "trainer/together.h"
 
 namespace lmnet {

@@ -13,8 +13,8 @@
 #include "data/packer.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
-#include "trainer/decoder.h"
-#include "trainer/generator.h"
+#include "trainer/generation/decoder.h"
+#include "trainer/generation/generator.h"
 #include "trainer/model_spec.h"
 #include "trainer/together.h"
 

@@ -13,9 +13,9 @@
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/describe.h"
 #include "trainer/dtype.h"
+#include "trainer/hugging_face/network_config.h"
 #include "trainer/inspect_weights.h"
 #include "trainer/model_spec.h"
-#include "trainer/network_config.h"
 
 namespace lmnet {
 namespace {

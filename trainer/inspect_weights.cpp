@@ -11,7 +11,7 @@
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/describe.h"
-#include "trainer/network_config.h"
+#include "trainer/hugging_face/network_config.h"
 
 namespace lmnet {
 namespace {

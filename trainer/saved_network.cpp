@@ -4,7 +4,7 @@
 
 #include "parallel/thread_communicator.h"
 #include "trainer/checkpointer.h"
-#include "trainer/end_tokens.h"
+#include "trainer/hugging_face/end_tokens.h"
 #include "trainer/model_spec.h"
 #include "trainer/tokenizer_files.h"
 

@@ -21,7 +21,7 @@ class SavedNetwork {
 
   Engine& engine() { return *engine_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  /// The tokens that end a text (trainer/end_tokens.h).
+  /// The tokens that end a text (trainer/hugging_face/end_tokens.h).
   const std::set<int32_t>& ends() const { return ends_; }
   /// Of the data it was trained on; where that is not known, what its backbone takes, at most 1024.
   int64_t sequence_length() const { return sequence_length_; }

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/reference_names.h"
+#include "trainer/hugging_face/reference_names.h"
 
 /// Golden cases: what the official implementation computed on small random networks, in a folder `golden-lmnet` whose
 /// README says what each kind of case holds.

@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include "tests/golden/case_network.h"
-#include "trainer/beam.h"
-#include "trainer/decoder.h"
-#include "trainer/sampler.h"
+#include "trainer/generation/beam.h"
+#include "trainer/generation/decoder.h"
+#include "trainer/generation/sampler.h"
 
 /// Tokens that the network chooses itself, over its caches.
 namespace lmnet::testing {

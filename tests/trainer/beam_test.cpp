@@ -1,4 +1,4 @@
-#include "trainer/beam.h"
+#include "trainer/generation/beam.h"
 
 #include <gmock/gmock.h>
 
@@ -6,7 +6,7 @@
 
 #include "model/graph/errors.h"
 #include "tests/trainer/decoding_helpers.h"
-#include "trainer/sampler.h"
+#include "trainer/generation/sampler.h"
 
 namespace lmnet {
 namespace {

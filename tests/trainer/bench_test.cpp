@@ -6,7 +6,7 @@
 
 #include "parallel/thread_communicator.h"
 #include "tests/trainer/saved_network_helpers.h"
-#include "trainer/decoding_bench.h"
+#include "trainer/generation/decoding_bench.h"
 #include "trainer/together.h"
 
 namespace lmnet {

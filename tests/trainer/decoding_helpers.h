@@ -6,7 +6,7 @@
 
 #include "parallel/thread_communicator.h"
 #include "trainer/config/config.h"
-#include "trainer/decoder.h"
+#include "trainer/generation/decoder.h"
 #include "trainer/model_spec.h"
 
 namespace lmnet::testing {

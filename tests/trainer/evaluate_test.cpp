@@ -10,7 +10,7 @@
 #include "data/loader.h"
 #include "tests/trainer/saved_network_helpers.h"
 #include "trainer/batch.h"
-#include "trainer/generate.h"
+#include "trainer/generation/generate.h"
 #include "trainer/together.h"
 
 namespace lmnet {

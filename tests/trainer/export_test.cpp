@@ -1,4 +1,4 @@
-#include "trainer/export.h"
+#include "trainer/hugging_face/export.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -11,11 +11,11 @@
 #include "model/hugging_face.h"
 #include "tests/trainer/saved_network_helpers.h"
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/generator.h"
-#include "trainer/import.h"
-#include "trainer/network_config.h"
+#include "trainer/generation/generator.h"
+#include "trainer/hugging_face/import.h"
+#include "trainer/hugging_face/network_config.h"
+#include "trainer/hugging_face/reference_names.h"
 #include "trainer/new_folder.h"
-#include "trainer/reference_names.h"
 
 namespace lmnet {
 namespace {

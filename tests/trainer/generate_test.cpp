@@ -1,4 +1,4 @@
-#include "trainer/generate.h"
+#include "trainer/generation/generate.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

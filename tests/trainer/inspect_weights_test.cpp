@@ -9,7 +9,7 @@
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
 #include "tests/trainer/saved_network_helpers.h"
-#include "trainer/export.h"
+#include "trainer/hugging_face/export.h"
 #include "trainer/together.h"
 
 namespace lmnet {

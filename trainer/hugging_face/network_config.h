@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "model/safetensors.h"
-#include "trainer/end_tokens.h"
+#include "trainer/hugging_face/end_tokens.h"
 #include "trainer/model_spec.h"
 
 namespace lmnet {

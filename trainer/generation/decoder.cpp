@@ -1,4 +1,4 @@
-#include "trainer/decoder.h"
+#include "trainer/generation/decoder.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -13,7 +13,8 @@ struct ImportOptions {
 /// Makes the checkpoint `out` (of update 0) from a folder with config.json and .safetensors files:
 /// - one that `lmnet export` wrote, with the graph that its config names;
 /// - a plain Hugging Face folder: a network of topology 1;
-/// - with a preset: one of the official implementation (trainer/reference_weights.h), also of its classes that keep a
+/// - with a preset: one of the official implementation (trainer/hugging_face/reference_weights.h), also of its classes
+/// that keep a
 ///   copy of the weights for each vertex.
 /// Values are kept as they are stored, F16 as fp32; so are the tokens that end a text. Throws ConfigError for options
 /// that do not fit and when `out` is there already, WeightsError for what is wrong in the folder.

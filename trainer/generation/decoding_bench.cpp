@@ -1,4 +1,4 @@
-#include "trainer/decoding_bench.h"
+#include "trainer/generation/decoding_bench.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -7,10 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
-#include "trainer/decoder.h"
 #include "trainer/describe.h"
 #include "trainer/dtype.h"
 #include "trainer/engine.h"
+#include "trainer/generation/decoder.h"
 #include "trainer/measuring.h"
 #include "trainer/model_spec.h"
 #include "trainer/together.h"

@@ -1,4 +1,4 @@
-#include "trainer/reference_weights.h"
+#include "trainer/hugging_face/reference_weights.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "trainer/prompt.h"
+#include "trainer/generation/prompt.h"
 
 #include <fmt/format.h>
 

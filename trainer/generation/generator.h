@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "trainer/prompt.h"
-#include "trainer/sampler.h"
+#include "trainer/generation/prompt.h"
+#include "trainer/generation/sampler.h"
 #include "trainer/saved_network.h"
 
 namespace lmnet {

@@ -1,4 +1,4 @@
-#include "trainer/network_config.h"
+#include "trainer/hugging_face/network_config.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

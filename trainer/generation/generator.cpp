@@ -1,4 +1,4 @@
-#include "trainer/generator.h"
+#include "trainer/generation/generator.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include "data/errors.h"
 #include "data/utf8.h"
 #include "model/graph/errors.h"
-#include "trainer/beam.h"
-#include "trainer/decoder.h"
+#include "trainer/generation/beam.h"
+#include "trainer/generation/decoder.h"
 
 namespace lmnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/reference_names.h"
+#include "trainer/hugging_face/reference_names.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "trainer/export.h"
+#include "trainer/hugging_face/export.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -11,9 +11,9 @@
 #include "model/hugging_face.h"
 #include "trainer/backbone_files.h"
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/end_tokens.h"
+#include "trainer/hugging_face/end_tokens.h"
 #include "trainer/hugging_face/modelling_code.h"
-#include "trainer/network_config.h"
+#include "trainer/hugging_face/network_config.h"
 #include "trainer/new_folder.h"
 #include "trainer/tokenizer_files.h"
 

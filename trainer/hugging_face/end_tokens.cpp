@@ -1,4 +1,4 @@
-#include "trainer/end_tokens.h"
+#include "trainer/hugging_face/end_tokens.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "trainer/beam.h"
+#include "trainer/generation/beam.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "model/graph/errors.h"
-#include "trainer/decoder.h"
-#include "trainer/sampler.h"
+#include "trainer/generation/decoder.h"
+#include "trainer/generation/sampler.h"
 
 namespace lmnet {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/import.h"
+#include "trainer/hugging_face/import.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -12,10 +12,10 @@
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/checkpointer.h"
-#include "trainer/end_tokens.h"
-#include "trainer/network_config.h"
+#include "trainer/hugging_face/end_tokens.h"
+#include "trainer/hugging_face/network_config.h"
+#include "trainer/hugging_face/reference_weights.h"
 #include "trainer/new_folder.h"
-#include "trainer/reference_weights.h"
 #include "trainer/tokenizer_files.h"
 
 namespace lmnet {

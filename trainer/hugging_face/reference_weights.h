@@ -3,10 +3,10 @@
 #include <string>
 
 #include "model/safetensors.h"
-#include "trainer/import.h"
+#include "trainer/hugging_face/import.h"
+#include "trainer/hugging_face/network_config.h"
+#include "trainer/hugging_face/reference_names.h"
 #include "trainer/model_spec.h"
-#include "trainer/network_config.h"
-#include "trainer/reference_names.h"
 
 namespace lmnet {
 

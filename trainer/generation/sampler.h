@@ -19,7 +19,7 @@ struct Sampling {
   uint64_t seed = 1;
   std::vector<std::string> stop = {};  // texts at which a completion ends; they are cut off
   int samples = 1;                     // completions of each prompt
-  int64_t beams = 0;                   // beam search of so many (trainer/beam.h); 0 = off
+  int64_t beams = 0;                   // beam search of so many (trainer/generation/beam.h); 0 = off
   double length_penalty = 1;           // of beam search: log-probability / length^penalty decides
 };
 

@@ -1,4 +1,4 @@
-#include "trainer/generate.h"
+#include "trainer/generation/generate.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

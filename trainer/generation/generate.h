@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
-#include "trainer/generator.h"
+#include "trainer/generation/generator.h"
 
 namespace lmnet {
 
