@@ -153,7 +153,7 @@ void add_generate(CLI::App& app, CommandLine& line) {
 
 void add_evaluate(CLI::App& app, CommandLine& line) {
   CLI::App* verb = app.add_subcommand("evaluate", "loss, perplexity and exact match of the answers in a file");
-  add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
+  add_target(*verb, line, "CHECKPOINT", "a checkpoint, a run (its newest one), or a Hugging Face folder", false);
   EvaluationOptions& options = line.evaluation;
   verb->add_option("--data", options.data, "a file or a glob")->required();
   verb->add_option("--format", options.format, "c4, alpaca, messages or text")->capture_default_str();

@@ -154,7 +154,7 @@ int evaluate(Communicator& world, const std::filesystem::path& checkpoint, const
   std::vector<Item> mine;
   together(world, [&] {
     if (options.max_new_tokens < 0) throw ConfigError("--max-new-tokens takes a whole number from 0 (no answers) on");
-    SavedNetwork network{CheckpointReader(require_checkpoint(checkpoint))};
+    SavedNetwork network(checkpoint);
     mine = evaluate_items(network, options, world.rank(), world.size());
   });
   const std::vector<Json> items = gather_items(world, mine);

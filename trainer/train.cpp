@@ -235,6 +235,8 @@ void Run::one_update(const Schedule& schedule) {
   report.all_updates = all_updates_;
   if (first_ && due(config_.log.every)) {
     say(report.line(state_));
+    if (result.targets == 0)
+      say("warning: this batch has nothing to learn from; look at data.train (of messages, what the assistant says)");
     folder_.add_metrics(report.metrics(state_));
     status("running");
   }

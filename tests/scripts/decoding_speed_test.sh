@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What the cache of a generation is worth on the shape of configs/mini.yaml: at least 3 times the tokens a second of
 # running whole rows again, and a token at position 1024 costs at most 1.3 times one at 64. Other programs disturb the
-# second ratio: the best of five measurements counts.
-# labels: slow serial
+# second ratio, and processors with other caches shift it: the best of five measurements counts, with --all only.
+# labels: all serial
 . "$(dirname "${BASH_SOURCE[0]}")/support.sh"
 
 for _ in 1 2 3 4 5; do
