@@ -28,22 +28,9 @@ at::Tensor& allocated(at::Tensor& slots, const at::Tensor& fresh, int64_t capaci
   return slots;
 }
 
-void store(const at::Tensor& fresh, const at::Tensor& slots, const Steps& steps, bool equal) {
-  if (equal) {
-    slots.narrow(2, steps.start.front(), fresh.size(2)).copy_(fresh);
-    return;
-  }
-  for (int64_t n = 0; n < fresh.size(0); ++n)
-    slots[n].narrow(1, steps.start[n % steps.start.size()], fresh.size(2)).copy_(fresh[n]);
-}
-
-/// Which of the first `seen` slots the T positions from `start` see: bool [N, 1, T, seen], or [T, seen] for all rows.
-at::Tensor visible(const std::vector<int64_t>& start, bool equal, int64_t items, int64_t length, int64_t seen) {
-  const at::Tensor slot = at::arange(seen, at::kLong), step = at::arange(length, at::kLong).unsqueeze(1);
-  if (equal) return slot <= step + start.front();
-  const auto rows = static_cast<int64_t>(start.size());
-  const at::Tensor first = at::tensor(start, at::kLong).repeat({items / rows}).view({items, 1, 1, 1});
-  return slot <= step + first;
+/// Which of the first `seen` slots the last `length` of them see: bool [T, seen].
+at::Tensor visible(int64_t length, int64_t seen) {
+  return at::arange(seen, at::kLong) <= at::arange(seen - length, seen, at::kLong).unsqueeze(1);
 }
 
 /// Which of T positions each of them sees in rows of so many real ones: bool [N, 1, T, T].
@@ -93,14 +80,13 @@ at::Tensor attend(const Heads& heads, double scale, const Steps& steps, KeyValue
   at::Tensor& key_slots = allocated(cached->keys, k, steps.capacity);
   at::Tensor& value_slots = allocated(cached->values, v, steps.capacity);
   if (t == 1) return attend_step(q, k, v, key_slots, value_slots, steps.start, scale);
-  const auto [least, most] = std::minmax_element(steps.start.begin(), steps.start.end());
-  const bool equal = *least == *most;
-  store(k, key_slots, steps, equal);
-  store(v, value_slots, steps, equal);
-  if (*most == 0) return attention(k, v, std::nullopt, true);
-  const int64_t seen = *most + t;
-  const at::Tensor keys = key_slots.narrow(2, 0, seen), values = value_slots.narrow(2, 0, seen);
-  return attention(keys, values, visible(steps.start, equal, n, t, seen), false);
+  const int64_t start = steps.start.front(), seen = start + t;
+  TORCH_CHECK(std::ranges::count(steps.start, start) == std::ssize(steps.start),
+              "several tokens go on at one position");
+  key_slots.narrow(2, start, t).copy_(k);
+  value_slots.narrow(2, start, t).copy_(v);
+  if (start == 0) return attention(k, v, std::nullopt, true);
+  return attention(key_slots.narrow(2, 0, seen), value_slots.narrow(2, 0, seen), visible(t, seen), false);
 }
 
 }  // namespace lmnet

@@ -70,11 +70,14 @@ void Walk::set_time(const Sequence& sequence, Cache* cache) {
   for (const std::vector<Share>& shares : layout_.levels)
     for (const Share& share : shares)
       TORCH_CHECK(lengths_.empty() || share.rows.size() == sequence.rows(), "padding needs all rows on one rank");
-  vertex_steps_.clear();
-  for (const Vertex& vertex : graph_.vertices())
-    if (!vertex_steps_.contains(vertex.group))
-      vertex_steps_[vertex.group] = steps_of(network_.shape().of(vertex.group));
-  edge_steps_ = steps_of(network_.backbone());
+  steps_ = steps_of(network_.backbone());
+  group_steps_.clear();
+  for (const auto& [group, backbone] : network_.shape().groups) group_steps_[group] = steps_of(backbone);
+}
+
+const Steps& Walk::steps_of_group(const std::string& group) const {
+  const auto own = group_steps_.find(group);
+  return own == group_steps_.end() ? steps_ : own->second;
 }
 
 Steps Walk::steps_of(const BackboneConfig& backbone) const {
@@ -186,13 +189,13 @@ std::vector<at::Tensor> Walk::run_vertices(int level, const at::Tensor& input) {
       std::all_of(shares.begin(), shares.end(), [&](const Share& share) { return group(share) == group(shares[0]); });
   if (one_group) {
     at::Tensor output = network_.vertices(group(shares[0]))
-                            .forward(input, vertex_steps_.at(group(shares[0])), cached_vertex(shares[0].vertex));
+                            .forward(input, steps_of_group(group(shares[0])), cached_vertex(shares[0].vertex));
     return shares.size() == 1 ? std::vector{output} : output.split_with_sizes(sizes);
   }
   std::vector<at::Tensor> parts = input.split_with_sizes(sizes);
   for (size_t s = 0; s < shares.size(); ++s)
     parts[s] = network_.vertices(group(shares[s]))
-                   .forward(parts[s].contiguous(), vertex_steps_.at(group(shares[s])), cached_vertex(shares[s].vertex));
+                   .forward(parts[s].contiguous(), steps_of_group(group(shares[s])), cached_vertex(shares[s].vertex));
   return parts;
 }
 
@@ -218,8 +221,8 @@ std::vector<Walk::EdgeCall> Walk::run_edges(const std::function<at::Tensor(int e
     for (auto& [rows, batch] : by_rows) {
       at::Tensor x = batch.inputs.size() == 1 ? batch.inputs[0].unsqueeze(0) : at::stack(batch.inputs);
       if (batch.items.size() == group.edges.size()) batch.items.clear();
-      calls.push_back({batch.edges, group.module->forward(x.contiguous(), edge_steps_, batch.items,
-                                                          cached_edge(batch.edges.front()))});
+      calls.push_back(
+          {batch.edges, group.module->forward(x.contiguous(), steps_, batch.items, cached_edge(batch.edges.front()))});
     }
   }
   for (size_t e = 0; e < graph_.edges().size(); ++e) {

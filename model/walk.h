@@ -24,7 +24,8 @@ class Walk {
   at::Tensor hidden(const Sequence& sequence);
 
   /// The same for the tokens that follow those in `cache`, which is filled further. Needs all rows on this rank.
-  /// Prompts of unlike length are padded on the right; with a prefix, all rows of a batch begin together.
+  /// Prompts of unlike length are padded on the right; after them rows go on by one token, or all at one position; with
+  /// a prefix all rows of a batch begin together.
   at::Tensor hidden(const Sequence& sequence, Cache& cache);
 
   /// Σ loss over this rank's targets. No gradients.
@@ -49,6 +50,7 @@ class Walk {
   at::Tensor forward(const Sequence& sequence, bool keep_graph, Cache* cache = nullptr);
   void set_time(const Sequence& sequence, Cache* cache);
   Steps steps_of(const BackboneConfig& backbone) const;
+  const Steps& steps_of_group(const std::string& group) const;
   at::Tensor embed(const Sequence& sequence, RowRange rows) const;
   void backward(at::Tensor head_gradient);
   void run_level(int level, const Sequence& sequence);
@@ -73,15 +75,15 @@ class Walk {
   const Layout& layout_;
   Exchange& exchange_;
   std::vector<bool> gradient_gaps_;
-  Cache* cache_ = nullptr;                     // of the forward under way, if it is a generation's
-  int64_t before_ = 0;                         // vectors of the prefix that stand before this forward's tokens
-  int64_t length_ = 0;                         // of the time axis: before_ + T
-  std::vector<int64_t> start_;                 // Steps::start
-  std::vector<int64_t> lengths_;               // Steps::lengths
-  std::map<std::string, Steps> vertex_steps_;  // by weight group
-  Steps edge_steps_;
-  std::vector<Segment> tape_;               // levels, then the head's pseudo-level
-  std::vector<at::Tensor> input_gradient_;  // by level: gradient of Segment::input
+  Cache* cache_ = nullptr;                    // of the forward under way, if it is a generation's
+  int64_t before_ = 0;                        // vectors of the prefix that stand before this forward's tokens
+  int64_t length_ = 0;                        // of the time axis: before_ + T
+  std::vector<int64_t> start_;                // Steps::start
+  std::vector<int64_t> lengths_;              // Steps::lengths
+  Steps steps_;                               // of the edges and of vertices of the main backbone
+  std::map<std::string, Steps> group_steps_;  // of groups with a backbone of their own
+  std::vector<Segment> tape_;                 // levels, then the head's pseudo-level
+  std::vector<at::Tensor> input_gradient_;    // by level: gradient of Segment::input
 };
 
 }  // namespace lmnet
