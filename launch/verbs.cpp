@@ -35,6 +35,7 @@ struct CommandLine {
   std::vector<std::string> overrides;
   bool print_config = false, dry_run = false, json = false, jsonl = false, interactive = false, verify = false;
   int ranks = 1;
+  MachineOptions machine;
   std::vector<std::string> prompt;
   std::string prompts;
   Sampling sampling;
@@ -45,10 +46,23 @@ struct CommandLine {
   ImportOptions import;
 };
 
+/// What the ranks of a job compute on, and what joins them.
+struct Ranks {
+  RankDevice where;
+  std::unique_ptr<Communicator> world;
+};
+
+Ranks choose_ranks(Communicator& host, const ParallelConfig& parallel) {
+  Ranks ranks;
+  together(host, [&] { ranks.where = choose_device(parallel.device, read_launch_environment(std::getenv)); });
+  together(host, [&] { ranks.world = choose_backend(parallel.backend, ranks.where, host.fork()); });
+  return ranks;
+}
+
 int run_train(const CommandLine& line) {
   if (line.print_config || line.dry_run) {
     Config config = load_config(line.target, line.overrides);
-    fmt::print("{}", line.print_config ? to_yaml(config) : describe_run(config, line.ranks));
+    fmt::print("{}", line.print_config ? to_yaml(config) : describe_run(config, line.ranks, line.machine));
     return 0;
   }
   // Before MPI starts: mpirun passes signals on from the first moment.
@@ -56,8 +70,8 @@ int run_train(const CommandLine& line) {
   return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
     Config config;
     together(world, [&] { config = load_config(line.target, line.overrides); });
-    auto timed = runtime.world(std::chrono::seconds(static_cast<int64_t>(config.parallel.timeout_seconds)));
-    return train(*timed, config, runtime.hosts(), signals);
+    const Ranks ranks = choose_ranks(world, config.parallel);
+    return train(*ranks.world, config, runtime.hosts(), signals, ranks.where);
   });
 }
 
@@ -108,7 +122,8 @@ int run_bench(CommandLine& line) {
   return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
     Config config;
     together(world, [&] { config = load_config(line.target, line.overrides); });
-    return bench(world, config, line.bench);
+    const Ranks ranks = choose_ranks(world, config.parallel);
+    return bench(*ranks.world, config, line.bench, ranks.where);
   });
 }
 
@@ -121,8 +136,17 @@ void add_train(CLI::App& app, CommandLine& line) {
   CLI::App* verb = app.add_subcommand("train", "train; alone, or under mpirun -np N or srun; resumes by itself");
   add_target(*verb, line, "CONFIG", "a YAML file; `lmnet help config` lists its keys", true);
   verb->add_flag("--print-config", line.print_config, "print the effective config and end");
-  verb->add_flag("--dry-run", line.dry_run, "print plan, parameters and memory and end");
+  verb->add_flag("--dry-run", line.dry_run, "print plan, parameters, memory and expected speed and end");
   verb->add_option("--ranks", line.ranks, "for --dry-run: the number of ranks")->check(CLI::PositiveNumber);
+  MachineOptions& machine = line.machine;
+  verb->add_option("--device", machine.device,
+                   fmt::format("for --dry-run: what a rank runs on: {}", fmt::join(device_names(), ", ")));
+  verb->add_option("--link-bandwidth", machine.link_bandwidth, "for --dry-run: GB/s of a rank to other hosts")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--local-bandwidth", machine.local_bandwidth, "for --dry-run: GB/s of a rank inside its host")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--ranks-per-host", machine.ranks_per_host, "for --dry-run: ranks of a host")
+      ->check(CLI::PositiveNumber);
 }
 
 void add_generate(CLI::App& app, CommandLine& line) {

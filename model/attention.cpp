@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 
 namespace lmnet {
@@ -29,23 +30,25 @@ at::Tensor& allocated(at::Tensor& slots, const at::Tensor& fresh, int64_t capaci
 }
 
 /// Which of the first `seen` slots the last `length` of them see: bool [T, seen].
-at::Tensor visible(int64_t length, int64_t seen) {
-  return at::arange(seen, at::kLong) <= at::arange(seen - length, seen, at::kLong).unsqueeze(1);
+at::Tensor visible(int64_t length, int64_t seen, at::Device device) {
+  const auto options = at::TensorOptions(at::kLong).device(device);
+  return at::arange(seen, options) <= at::arange(seen - length, seen, options).unsqueeze(1);
 }
 
 /// Which of T positions each of them sees in rows of so many real ones: bool [N, 1, T, T].
-at::Tensor visible_of(const std::vector<int64_t>& lengths, int64_t items, int64_t length) {
-  const at::Tensor slot = at::arange(length, at::kLong);
+at::Tensor visible_of(const std::vector<int64_t>& lengths, int64_t items, int64_t length, at::Device device) {
+  const auto options = at::TensorOptions(at::kLong).device(device);
+  const at::Tensor slot = at::arange(length, options);
   const auto rows = static_cast<int64_t>(lengths.size());
-  const at::Tensor real = at::tensor(lengths, at::kLong).repeat({items / rows}).view({items, 1, 1, 1});
+  const at::Tensor real = at::tensor(lengths, options).repeat({items / rows}).view({items, 1, 1, 1});
   return (slot <= slot.unsqueeze(1)).logical_and(slot < real);
 }
 
 }  // namespace
 
 Rotary Rotary::tables(const BackboneConfig& backbone, const at::Tensor& positions, at::ScalarType dtype) {
-  const at::Tensor exponent =
-      at::arange(0, backbone.head_width, 2, at::kDouble) / static_cast<double>(backbone.head_width);
+  const at::Tensor exponent = at::arange(0, backbone.head_width, 2, positions.options().dtype(at::kDouble)) /
+                              static_cast<double>(backbone.head_width);
   const at::Tensor frequency = stretch(backbone.rope, at::pow(backbone.rope.theta, -exponent));
   at::Tensor angle = positions.to(at::kDouble).unsqueeze(-1) * frequency;
   angle = at::cat({angle, angle}, -1);
@@ -67,16 +70,15 @@ Heads split_heads(const at::Tensor& qkv, const Rotary& rotary, int64_t heads, in
 at::Tensor attend(const Heads& heads, double scale, const Steps& steps, KeyValues* cached) {
   const auto& [q, k, v] = heads;
   const int64_t n = q.size(0), t = q.size(2);
-  const bool grouped = q.size(1) != k.size(1);
   const auto attention = [&](const at::Tensor& keys, const at::Tensor& values, const std::optional<at::Tensor>& mask,
                              bool causal) {
-    return at::scaled_dot_product_attention(q, keys, values, mask, 0.0, causal, scale, grouped)
+    return composite::attention(q, keys, values, mask, causal, scale)
         .transpose(1, 2)
         .reshape({n, t, q.size(1) * q.size(3)});
   };
   if (cached == nullptr)
     return steps.lengths.empty() ? attention(k, v, std::nullopt, true)
-                                 : attention(k, v, visible_of(steps.lengths, n, t), false);
+                                 : attention(k, v, visible_of(steps.lengths, n, t, q.device()), false);
   at::Tensor& key_slots = allocated(cached->keys, k, steps.capacity);
   at::Tensor& value_slots = allocated(cached->values, v, steps.capacity);
   if (t == 1) return attend_step(q, k, v, key_slots, value_slots, steps.start, scale);
@@ -86,7 +88,7 @@ at::Tensor attend(const Heads& heads, double scale, const Steps& steps, KeyValue
   key_slots.narrow(2, start, t).copy_(k);
   value_slots.narrow(2, start, t).copy_(v);
   if (start == 0) return attention(k, v, std::nullopt, true);
-  return attention(key_slots.narrow(2, 0, seen), value_slots.narrow(2, 0, seen), visible(t, seen), false);
+  return attention(key_slots.narrow(2, 0, seen), value_slots.narrow(2, 0, seen), visible(t, seen, q.device()), false);
 }
 
 }  // namespace lmnet

@@ -12,7 +12,13 @@ namespace lmnet {
 
 at::Tensor pick(const at::Tensor& stacked, const StackItems& items) {
   if (items.empty() || !stacked.defined()) return stacked;
-  return stacked.index_select(0, at::tensor(items, at::kLong));
+  const auto count = static_cast<int64_t>(items.size());
+  if (items.back() - items.front() == count - 1) return stacked.narrow(0, items.front(), count);
+  // An index would have to travel to the device first, which the host would wait for.
+  const std::vector<at::Tensor> modules = stacked.unbind(0);
+  std::vector<at::Tensor> picked;
+  for (const int64_t item : items) picked.push_back(modules[item]);
+  return at::stack(picked);
 }
 
 at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, bool one_token) {
@@ -25,7 +31,7 @@ at::Tensor stacked_linear(const at::Tensor& x, const at::Tensor& weight, const a
 at::Tensor gelu(const at::Tensor& x, bool tanh, bool one_token) {
   const char* formula = tanh ? "tanh" : "none";
   const int64_t width = x.size(-1);
-  if (!one_token || at::GradMode::is_enabled() || x.numel() == width) return at::gelu(x, formula);
+  if (!one_token || !x.is_cpu() || at::GradMode::is_enabled() || x.numel() == width) return at::gelu(x, formula);
   // ATen rounds the elements at the end of a thread's share in another way than those before.
   at::Tensor y = at::empty_like(x);
   at::Tensor rows = y.view({-1, width});

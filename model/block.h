@@ -10,7 +10,7 @@
 
 namespace lmnet {
 
-/// Which of a stack's E modules a call runs; empty = all of them.
+/// Which of a stack's E modules a call runs, ascending; empty = all of them.
 using StackItems = std::vector<int64_t>;
 /// Those items of stacked [E, …]; itself when undefined or all are meant.
 at::Tensor pick(const at::Tensor& stacked, const StackItems& items);

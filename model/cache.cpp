@@ -37,7 +37,7 @@ void Cache::select(const std::vector<int64_t>& rows) {
   const auto take = [&](at::Tensor& slots) {
     if (!slots.defined()) return;
     const at::Tensor by_row = slots.view({-1, rows_, slots.size(1), slots.size(2), slots.size(3)});
-    slots = by_row.index_select(1, index).flatten(0, 1);
+    slots = by_row.index_select(1, index.to(slots.device())).flatten(0, 1);
   };
   for (auto& [place, blocks] : places_)
     for (KeyValues& block : blocks) {

@@ -12,7 +12,7 @@ struct LossRule {
 
 /// The head's product and its cross entropy, without ever holding all logits (scheme of fused linear cross entropy).
 struct HeadLoss {
-  double sum = 0;              // Σ loss over the positions that count
+  at::Tensor sum;              // Σ loss over the positions that count: fp64 scalar on the device of `hidden`
   at::Tensor hidden_gradient;  // scale · ∂sum/∂hidden, [M, D]; undefined unless asked for
 };
 

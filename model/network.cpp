@@ -14,6 +14,13 @@ bool holds(const Holders& holders, int rank) {
   return std::binary_search(holders.begin(), holders.end(), rank);
 }
 
+int first_level(const Graph& graph, const std::string& group) {
+  int first = graph.levels();
+  for (const Vertex& vertex : graph.vertices())
+    if (vertex.group == group) first = std::min(first, vertex.level);
+  return first;
+}
+
 /// Module names of LibTorch must not have dots.
 std::string module_name(std::string name) {
   std::replace(name.begin(), name.end(), '.', '_');
@@ -37,7 +44,9 @@ Network::Network(NetworkShape shape, Graph graph, const Placement& placement, in
       throw ConfigError(fmt::format("vertices of group {} have hidden_size {}, the network {}: widths must agree",
                                     group, own.hidden_size, shape_.backbone.hidden_size));
     vertices_[group] = register_module(module_name("vertices_" + group), std::make_shared<Transformer>(own, options));
-    vertices_[group]->list({{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders}, storage_);
+    vertices_[group]->list(
+        {{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders, first_level(graph_, group)},
+        storage_);
   }
   build_edges(placement, rank, options);
 }
@@ -48,10 +57,10 @@ void Network::build_ends(const Placement& placement, int rank, at::TensorOptions
   // The reference's: mean and deviation of the embeddings of GPT-2 medium.
   const Parameter::Initial like_embeddings{.mean = 0.0015, .spread = 0.1158};
   const auto add = [&](const char* name, Parameter::Part part, const char* module, const Holders& holders, int64_t rows,
-                       Parameter::Initial initial) {
+                       Parameter::Initial initial, int level = 0) {
     at::Tensor table = at::empty({1, rows, b.hidden_size}, options);
     register_parameter(module, table, /*requires_grad=*/false);
-    storage_.push_back({part, initial, holders, table, {}, {{name, 0, 0, rows}}});
+    storage_.push_back({part, initial, holders, level, table, {}, {{name, 0, 0, rows}}});
     return table;
   };
   using enum Parameter::Part;
@@ -60,7 +69,7 @@ void Network::build_ends(const Placement& placement, int rank, at::TensorOptions
     embedding_ = add("embeddings.tokens.weight", embeddings, "embedding", placement.embedding, b.vocabulary, normal);
   if (!shape_.tied()) {
     head_ = storage_.size();
-    add("head.weight", Parameter::Part::head, "head", placement.head, shape_.outputs(), normal);
+    add("head.weight", Parameter::Part::head, "head", placement.head, shape_.outputs(), normal, graph_.levels());
   }
   if (embeds && b.gpt2())
     positions_ = add("embeddings.positions.weight", embeddings, "positions", placement.embedding, b.positions, normal);
@@ -82,7 +91,13 @@ void Network::build_edges(const Placement& placement, int rank, at::TensorOption
       const auto& [kinds, holders] = key;
       auto module = std::make_shared<EdgeStack>(shape_.backbone, kinds, static_cast<int64_t>(edges.size()), options);
       ParameterScope scope{{}, Parameter::Part::edges, holders};
-      for (int e : edges) scope.prefixes.push_back(graph_.edges()[e].name + ".");
+      scope.level = graph_.levels();
+      for (int e : edges) {
+        const Edge& edge = graph_.edges()[e];
+        scope.prefixes.push_back(edge.name + ".");
+        // Input edges run with the level that they lead to.
+        scope.level = std::min(scope.level, level < 0 ? graph_.level_of(edge.destination) : level);
+      }
       register_module(module_name(scope.prefixes.front()), module);
       module->list(scope, storage_);
       edge_groups_[level + 1].push_back({edges, module});
@@ -93,8 +108,8 @@ void Network::build_edges(const Placement& placement, int rank, at::TensorOption
 at::Tensor Network::embed(const at::Tensor& tokens, const std::vector<int64_t>& start) const {
   at::Tensor x = at::embedding(embedding_[0], tokens);
   if (!positions_.defined()) return x;
-  at::Tensor position = at::arange(tokens.size(1), at::kLong);
-  if (!start.empty()) position = position + at::tensor(start, at::kLong).unsqueeze(1);
+  at::Tensor position = at::arange(tokens.size(1), tokens.options());
+  if (!start.empty()) position = position + at::tensor(start, tokens.options()).unsqueeze(1);
   return x + at::embedding(positions_[0], position);
 }
 

@@ -14,4 +14,11 @@ Sequence Sequence::narrow(RowRange range) const {
   return part;
 }
 
+Sequence Sequence::to(at::Device device) const {
+  const auto move = [&](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.to(device, /*non_blocking=*/true) : tensor;
+  };
+  return {move(tokens), move(targets), move(learn), start, lengths};
+}
+
 }  // namespace lmnet

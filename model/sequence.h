@@ -23,6 +23,8 @@ struct Sequence {
   int64_t rows() const { return tokens.size(0); }
   int64_t length() const { return tokens.size(1); }
   Sequence narrow(RowRange range) const;
+  /// On that device; itself if it is there.
+  Sequence to(at::Device device) const;
 };
 
 }  // namespace lmnet

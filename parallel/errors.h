@@ -1,12 +1,30 @@
 #pragma once
+#include <functional>
 #include <stdexcept>
+#include <string>
 
 namespace lmnet {
 
-/// Ranks cannot reach or understand each other. Names rank, collective and peer. The process ends with code 4.
+/// Ranks cannot reach or understand each other. Names rank, phase, collective, peers and since when. The process ends
+/// with code 4.
 class CommunicationError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// Another rank said that it cannot go on. `what()` is its cause; it has told that itself.
+class RankFailed : public CommunicationError {
+ public:
+  RankFailed(int rank, int code, const std::string& cause) : CommunicationError(cause), rank_(rank), code_(code) {}
+  /// Which rank of the world failed, and the exit code it gave.
+  int rank() const { return rank_; }
+  int code() const { return code_; }
+
+ private:
+  int rank_, code_;
+};
+
+/// Ends the process because of an error that the thread it was meant for has not taken up.
+using EndProcess = std::function<void(const CommunicationError&)>;
 
 }  // namespace lmnet

@@ -3,10 +3,12 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "parallel/errors.h"
 #include "parallel/pieces.h"
+#include "parallel/stages.h"
 
 namespace lmnet {
 namespace {
@@ -14,126 +16,184 @@ namespace {
 /// Below this a second round of messages costs more than the bytes it saves.
 constexpr size_t whole_bytes = 64 << 10;
 
-std::span<std::byte> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
+Stages::Range all_of(const at::Tensor& tensor) {
+  return {0, tensor.numel()};
 }
 
-void check_tensor(const Communicator& group, std::string_view collective, const at::Tensor& tensor) {
-  const at::ScalarType type = tensor.scalar_type();
-  const bool known = type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kLong;
-  if (!known || !tensor.is_cpu() || !tensor.is_contiguous()) {
-    throw CommunicationError(fmt::format(
-        "rank {} of {}: {} takes contiguous host tensors of fp64, fp32, bf16 or int64, not {}{} on {}.", group.rank(),
-        group.size(), collective, tensor.is_contiguous() ? "" : "strided ", at::toString(type), tensor.device().str()));
-  }
-}
-
-/// Cuts `tensor` into the parts of the ranks.
-std::vector<std::span<std::byte>> cut(const Communicator& group, const at::Tensor& tensor,
-                                      std::span<const int64_t> counts, std::string_view what) {
-  check_tensor(group, "all_to_all", tensor);
-  const bool negative = std::any_of(counts.begin(), counts.end(), [](int64_t count) { return count < 0; });
-  const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  if (std::ssize(counts) != group.size() || negative || total != tensor.numel() || tensor.dim() != 1) {
-    throw CommunicationError(fmt::format(
-        "rank {} of {}: all_to_all got {} counts that add up to {} for {} elements to {}; it takes a 1-D tensor and "
-        "one count (0 or more) for each rank.",
-        group.rank(), group.size(), counts.size(), total, tensor.numel(), what));
-  }
-  std::vector<std::span<std::byte>> parts;
-  std::span<std::byte> rest = bytes_of(tensor);
-  for (const int64_t count : counts) {
-    const size_t bytes = static_cast<size_t>(count) * tensor.element_size();
-    parts.push_back(rest.first(bytes));
-    rest = rest.subspan(bytes);
-  }
-  return parts;
+Stages::Range own_piece(const at::Tensor& flat, int size, int rank) {
+  const int64_t first = piece_begin(flat.numel(), size, rank);
+  return {first, piece_begin(flat.numel(), size, rank + 1) - first};
 }
 
 }  // namespace
 
-void HostCommunicator::all_to_all(const at::Tensor& send, std::span<const int64_t> send_counts, at::Tensor& receive,
-                                  std::span<const int64_t> receive_counts) {
-  if (send.scalar_type() != receive.scalar_type()) {
-    throw CommunicationError(fmt::format("rank {} of {}: all_to_all sends {} but receives {}.", rank(), size(),
-                                         at::toString(send.scalar_type()), at::toString(receive.scalar_type())));
-  }
-  const auto outgoing = cut(*this, send, send_counts, "send");
-  const auto incoming = cut(*this, receive, receive_counts, "receive");
-  exchange("all_to_all", std::vector<Outgoing>(outgoing.begin(), outgoing.end()), incoming);
+HostCommunicator::HostCommunicator(std::shared_ptr<CommunicationThread> thread, std::vector<int> members, int queue)
+    : thread_(std::move(thread)), members_(std::make_shared<const std::vector<int>>(std::move(members))) {
+  rank_ = static_cast<int>(std::find(members_->begin(), members_->end(), thread_->rank()) - members_->begin());
+  queue_ = queue;
 }
 
-void HostCommunicator::all_reduce(at::Tensor& tensor, Reduction reduction) {
-  check_tensor(*this, "all_reduce", tensor);
-  if (size() == 1 || tensor.numel() == 0) {
-    return;
+Work HostCommunicator::start_all_to_all(at::Tensor send, std::span<const int64_t> send_counts, at::Tensor receive,
+                                        std::span<const int64_t> receive_counts) {
+  if (send.scalar_type() != receive.scalar_type() || send.device() != receive.device()) {
+    refuse("all_to_all", fmt::format("it sends {} on {}, but receives {} on {}.", at::toString(send.scalar_type()),
+                                     send.device().str(), at::toString(receive.scalar_type()), receive.device().str()));
   }
-  const at::NoGradGuard no_grad;
-  const at::Tensor flat = tensor.view(-1);
-  if (tensor.nbytes() < whole_bytes) {
-    reduce_whole(flat, reduction);
-  } else {
-    reduce_in_pieces(flat, reduction);
+  const Place from = place("all_to_all", send, true);
+  const Place to = place("all_to_all", receive, true);
+  check_counts(send_counts, send, "send");
+  check_counts(receive_counts, receive, "receive");
+  if (send_counts[rank_] != receive_counts[rank_]) {
+    refuse("all_to_all",
+           fmt::format("it sends {} elements to itself, but expects {}.", send_counts[rank_], receive_counts[rank_]));
   }
+  Stages stages(rank_, size());
+  stages.copy_out(from, all_of(send));
+  stages.copy_out(to, {});
+  stages.exchange(from, {send_counts.begin(), send_counts.end()}, to, {receive_counts.begin(), receive_counts.end()});
+  stages.copy_back(to, all_of(receive));
+  return start("all_to_all", stages.take(), to);
 }
 
-void HostCommunicator::reduce_whole(at::Tensor flat, Reduction reduction) {
-  const std::vector<at::Tensor> terms = at::empty({size(), flat.numel()}, flat.options()).unbind(0);
-  std::vector<Incoming> receive;
-  for (const at::Tensor& term : terms) {
-    receive.push_back(bytes_of(term));
+Work HostCommunicator::start_all_reduce(at::Tensor tensor, Reduction reduction) {
+  const Place all = place("all_reduce", tensor, false);
+  Stages stages(rank_, size());
+  if (size() > 1) {
+    stages.copy_out(all, all_of(tensor));
+    if (tensor.nbytes() < whole_bytes) {
+      stages.reduce_whole(all, reduction);
+    } else {
+      stages.reduce_own_piece(all, reduction);
+      stages.gather_pieces(all);
+    }
+    stages.copy_back(all, all_of(tensor));
   }
-  exchange("all_reduce", std::vector<Outgoing>(terms.size(), bytes_of(flat)), receive);
-  reduce_in_order(terms, reduction, flat);
+  return start("all_reduce", stages.take(), all);
 }
 
-void HostCommunicator::reduce_in_pieces(at::Tensor flat, Reduction reduction) {
-  std::vector<Incoming> pieces;
-  for (int r = 0; r < size(); ++r) {
-    pieces.push_back(bytes_of(piece_of(flat, size(), r)));
+Work HostCommunicator::start_reduce_scatter(at::Tensor flat, Reduction reduction) {
+  const Place all = place("reduce_scatter", flat, true);
+  Stages stages(rank_, size());
+  if (size() > 1) {
+    stages.copy_out(all, all_of(flat));
+    stages.reduce_own_piece(all, reduction);
+    stages.copy_back(all, own_piece(flat, size(), rank_));
   }
-  const at::Tensor mine = piece_of(flat, size(), rank());
-  const std::vector<at::Tensor> terms = at::empty({size(), mine.numel()}, flat.options()).unbind(0);
-  std::vector<Incoming> receive;
-  for (const at::Tensor& term : terms) {
-    receive.push_back(bytes_of(term));
-  }
-  exchange("all_reduce", std::vector<Outgoing>(pieces.begin(), pieces.end()), receive);
-  reduce_in_order(terms, reduction, mine);
-  exchange("all_reduce", std::vector<Outgoing>(terms.size(), bytes_of(mine)), pieces);
+  return start("reduce_scatter", stages.take(), all);
 }
 
-void HostCommunicator::broadcast(at::Tensor& tensor, int root) {
-  check_tensor(*this, "broadcast", tensor);
+Work HostCommunicator::start_all_gather(at::Tensor flat) {
+  const Place all = place("all_gather", flat, true);
+  Stages stages(rank_, size());
+  if (size() > 1) {
+    stages.copy_out(all, own_piece(flat, size(), rank_));
+    stages.gather_pieces(all);
+    stages.copy_back(all, all_of(flat));
+  }
+  return start("all_gather", stages.take(), all);
+}
+
+Work HostCommunicator::start_broadcast(at::Tensor tensor, int root) {
   if (root < 0 || root >= size()) {
-    throw CommunicationError(
-        fmt::format("rank {} of {}: broadcast from rank {}, which does not exist.", rank(), size(), root));
+    refuse("broadcast", fmt::format("there is no rank {} in its group of {}.", root, size()));
   }
-  broadcast_bytes(bytes_of(tensor), root);
-}
-
-void HostCommunicator::broadcast_bytes(Incoming bytes, int root) {
-  std::vector<Outgoing> send(size());
-  std::vector<Incoming> receive(size());
-  if (rank() == root) {
-    send.assign(size(), bytes);
+  const Place all = place("broadcast", tensor, false);
+  Stages stages(rank_, size());
+  if (size() > 1) {
+    stages.copy_out(all, rank_ == root ? all_of(tensor) : Stages::Range());
+    stages.spread(all, root);
+    stages.copy_back(all, all_of(tensor));
   }
-  receive[root] = bytes;
-  exchange("broadcast", send, receive);
+  return start("broadcast", stages.take(), all);
 }
 
 void HostCommunicator::barrier() {
   gather("barrier", 0);
 }
 
-std::vector<int> HostCommunicator::gather(std::string_view collective, int value) {
-  std::vector<int> values(size());
-  std::vector<Incoming> receive;
-  for (int& each : values) {
-    receive.push_back(std::as_writable_bytes(std::span(&each, 1)));
+std::unique_ptr<Communicator> HostCommunicator::split(int color) {
+  const std::vector<int64_t> colors = gather("split", color);
+  std::vector<int> ranks;
+  for (int r = 0; r < size(); ++r) {
+    if (colors[r] == color) {
+      ranks.push_back(r);
+    }
   }
-  exchange(collective, std::vector<Outgoing>(values.size(), std::as_bytes(std::span(&value, 1))), receive);
-  return values;
+  return subgroup(std::move(ranks));
+}
+
+std::unique_ptr<Communicator> HostCommunicator::subgroup(std::vector<int> ranks) {
+  const bool ascending = std::adjacent_find(ranks.begin(), ranks.end(), std::greater_equal<>()) == ranks.end();
+  if (!ascending || std::ranges::count(ranks, rank_) != 1 || ranks.front() < 0 || ranks.back() >= size()) {
+    refuse("subgroup", "its ranks must be ascending ranks of the group with this one among them.");
+  }
+  for (int& r : ranks) {
+    r = (*members_)[r];
+  }
+  return std::make_unique<HostCommunicator>(thread_, std::move(ranks), queue_);
+}
+
+std::unique_ptr<Communicator> HostCommunicator::fork() {
+  const std::vector<int64_t> free = gather("fork", thread_->next_queue());
+  const int queue = static_cast<int>(*std::max_element(free.begin(), free.end()));
+  thread_->use_queue(queue);
+  return std::make_unique<HostCommunicator>(thread_, *members_, queue);
+}
+
+void HostCommunicator::enter(std::string phase, std::chrono::milliseconds timeout) {
+  thread_->enter(std::move(phase), timeout);
+}
+
+void HostCommunicator::fail(const std::string& cause, int code) noexcept {
+  thread_->fail(cause, code);
+}
+
+Work HostCommunicator::start(std::string_view collective, std::deque<Stage> stages, Place result) {
+  std::function<void()> after;
+  if (result->needed()) {
+    after = [result] { result->join(); };
+  }
+  return thread_->start(std::make_shared<Operation>(Operation::Setting{collective, members_, queue_}, std::move(stages),
+                                                    std::move(after)));
+}
+
+HostCommunicator::Place HostCommunicator::place(std::string_view collective, at::Tensor tensor, bool flat) const {
+  const at::ScalarType type = tensor.scalar_type();
+  const bool known = type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kLong;
+  if (!known || !(tensor.is_cpu() || tensor.is_cuda()) || !tensor.is_contiguous() || (flat && tensor.dim() != 1)) {
+    refuse(collective, fmt::format("it takes contiguous {}tensors of fp64, fp32, bf16 or int64 on cpu or cuda, not a "
+                                   "{}-D {}one of {} on {}.",
+                                   flat ? "1-D " : "", tensor.dim(), tensor.is_contiguous() ? "" : "strided ",
+                                   at::toString(type), tensor.device().str()));
+  }
+  return std::make_shared<Staging>(std::move(tensor));
+}
+
+void HostCommunicator::check_counts(std::span<const int64_t> counts, const at::Tensor& tensor,
+                                    std::string_view what) const {
+  const bool negative = std::any_of(counts.begin(), counts.end(), [](int64_t count) { return count < 0; });
+  const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  if (std::ssize(counts) != size() || negative || total != tensor.numel()) {
+    refuse("all_to_all", fmt::format("it got {} counts that add up to {} for {} elements to {}; it takes one count (0 "
+                                     "or more) for each of {} ranks.",
+                                     counts.size(), total, tensor.numel(), what, size()));
+  }
+}
+
+void HostCommunicator::refuse(std::string_view collective, std::string_view what) const {
+  throw CommunicationError(fmt::format("{}: {}: {}", thread_->name(thread_->rank()), collective, what));
+}
+
+/// The `value` of each rank, in rank order.
+std::vector<int64_t> HostCommunicator::gather(std::string_view collective, int64_t value) {
+  const at::Tensor values = at::full({size()}, value, at::kLong);
+  Stages stages(rank_, size());
+  if (size() > 1) {
+    stages.gather_pieces(std::make_shared<Staging>(values));
+  }
+  start(collective, stages.take(), std::make_shared<Staging>(values)).wait();
+  const auto* first = values.const_data_ptr<int64_t>();
+  return {first, first + size()};
 }
 
 }  // namespace lmnet

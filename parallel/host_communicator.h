@@ -1,42 +1,50 @@
 #pragma once
-#include <cstddef>
-#include <span>
+#include <memory>
 #include <string_view>
 #include <vector>
 
+#include "parallel/communication_thread.h"
 #include "parallel/communicator.h"
+#include "parallel/staging.h"
 
 namespace lmnet {
 
-/// What all backends for host tensors have in common: every collective is made from one exchange of bytes, so that
-/// threads and MPI give the same bits.
-class HostCommunicator : public Communicator {
+/// A group whose collectives are made of messages between its ranks, in stages that the communication thread runs:
+/// threads and MPI processes give the same bits. CUDA tensors travel through pinned memory of the host.
+class HostCommunicator final : public Communicator {
  public:
-  void all_to_all(const at::Tensor& send, std::span<const int64_t> send_counts, at::Tensor& receive,
-                  std::span<const int64_t> receive_counts) final;
-  void all_reduce(at::Tensor& tensor, Reduction reduction = Reduction::sum) final;
-  void broadcast(at::Tensor& tensor, int root) final;
-  void barrier() final;
+  /// The group of `members` (ranks of the world, the one of `thread` among them) on `queue`.
+  HostCommunicator(std::shared_ptr<CommunicationThread> thread, std::vector<int> members, int queue);
 
- protected:
-  using Outgoing = std::span<const std::byte>;
-  using Incoming = std::span<std::byte>;
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(members_->size()); }
 
-  /// Sends `send[r]` to each rank r and fills `receive[r]` from it; this rank is among them. `collective` is what
-  /// errors call it. Memory of `send` and `receive` does not overlap, but for this rank's own parts, which may be the
-  /// same.
-  virtual void exchange(std::string_view collective, std::span<const Outgoing> send,
-                        std::span<const Incoming> receive) = 0;
+  Work start_all_to_all(at::Tensor send, std::span<const int64_t> send_counts, at::Tensor receive,
+                        std::span<const int64_t> receive_counts) override;
+  Work start_all_reduce(at::Tensor tensor, Reduction reduction = Reduction::sum) override;
+  Work start_reduce_scatter(at::Tensor flat, Reduction reduction = Reduction::sum) override;
+  Work start_all_gather(at::Tensor flat) override;
+  Work start_broadcast(at::Tensor tensor, int root) override;
+  void barrier() override;
 
-  /// Copies `bytes` of `root` to all ranks.
-  virtual void broadcast_bytes(Incoming bytes, int root);
-
-  /// The `value` of each rank, in rank order.
-  std::vector<int> gather(std::string_view collective, int value);
+  std::unique_ptr<Communicator> split(int color) override;
+  std::unique_ptr<Communicator> subgroup(std::vector<int> ranks) override;
+  std::unique_ptr<Communicator> fork() override;
+  void enter(std::string phase, std::chrono::milliseconds timeout) override;
+  void fail(const std::string& cause, int code) noexcept override;
 
  private:
-  void reduce_whole(at::Tensor flat, Reduction reduction);
-  void reduce_in_pieces(at::Tensor flat, Reduction reduction);
+  using Place = std::shared_ptr<Staging>;
+
+  Work start(std::string_view collective, std::deque<Stage> stages, Place result);
+  Place place(std::string_view collective, at::Tensor tensor, bool flat) const;
+  void check_counts(std::span<const int64_t> counts, const at::Tensor& tensor, std::string_view what) const;
+  [[noreturn]] void refuse(std::string_view collective, std::string_view what) const;
+  std::vector<int64_t> gather(std::string_view collective, int64_t value);
+
+  std::shared_ptr<CommunicationThread> thread_;
+  std::shared_ptr<const std::vector<int>> members_;
+  int rank_, queue_;
 };
 
 }  // namespace lmnet

@@ -35,7 +35,10 @@ Mesh::Mesh(Communicator& parent, int vertex_parallel)
       vp_rank(parent.rank() % vp_size),
       dp_rank(parent.rank() / vp_size),
       world(parent.split(0)),
-      vertex(parent.split(dp_rank)),
-      data(parent.split(vp_rank)) {}
+      vertex(parent.fork()->split(dp_rank)) {
+  const std::unique_ptr<Communicator> gradients = parent.fork();
+  data = gradients->split(vp_rank);
+  replica = gradients->split(dp_rank);
+}
 
 }  // namespace lmnet

@@ -15,9 +15,10 @@ struct Mesh {
   int dp_size;
   int vp_rank;
   int dp_rank;
-  std::unique_ptr<Communicator> world;
-  std::unique_ptr<Communicator> vertex;  ///< the ranks of this replica, by vp_rank
-  std::unique_ptr<Communicator> data;    ///< the ranks with this vp_rank in all replicas, by dp_rank
+  std::unique_ptr<Communicator> world;    ///< all ranks, for control; on the queue of the parent
+  std::unique_ptr<Communicator> vertex;   ///< the ranks of this replica, by vp_rank, for exchanges; a queue of its own
+  std::unique_ptr<Communicator> data;     ///< the ranks with this vp_rank, by dp_rank, for gradients; the third queue
+  std::unique_ptr<Communicator> replica;  ///< the ranks of this replica, by vp_rank; on the queue of `data`
 };
 
 }  // namespace lmnet

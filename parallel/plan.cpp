@@ -1,10 +1,10 @@
 #include "parallel/plan.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 #include "model/graph/errors.h"
 
@@ -80,45 +80,42 @@ Layout Plan::layout(int rank, int64_t rows) const {
   return layout;
 }
 
+std::vector<RowRange> Plan::pieces(int64_t rows, bool overlap) const {
+  const int64_t cut = vertex_parallel_ * ((rows + vertex_parallel_) / (2 * vertex_parallel_));
+  if (!overlap || vertex_parallel_ == 1 || cut == 0 || cut >= rows) return {{0, rows}};
+  return {{0, cut}, {cut, rows}};
+}
+
 std::vector<Route> Plan::routes(int level, int64_t rows) const {
+  struct Owner {
+    int rank;
+    RowRange rows;
+  };
   std::vector<Layout> layouts;
-  for (int r = 0; r < vertex_parallel_; ++r) layouts.push_back(layout(r, rows));
+  std::map<int, std::vector<Owner>> owners;  // of the rows of each vertex behind the level: ascending both ways
+  for (int rank = 0; rank < vertex_parallel_; ++rank) {
+    layouts.push_back(layout(rank, rows));
+    for (size_t behind = level + 1; behind < layouts.back().levels.size(); ++behind)
+      for (const Share& share : layouts.back().levels[behind]) owners[share.vertex].push_back({rank, share.rows});
+  }
   std::vector<Route> routes;
   for (int from = 0; from < vertex_parallel_; ++from) {
-    std::vector<Share> pieces = outgoing(*graph_, layouts[from], level);
-    for (int to = 0; to < vertex_parallel_; ++to)
-      for (const Share& piece : pieces)
-        for (const Share& share : layouts[to].levels[graph_->level_of(piece.vertex)]) {
-          RowRange range = intersect(piece.rows, share.rows);
-          if (share.vertex == piece.vertex && range.size() > 0) routes.push_back({from, to, {piece.vertex, range}});
-        }
+    const auto first = std::ssize(routes);
+    for (const Share& piece : outgoing(*graph_, layouts[from], level)) {
+      const std::vector<Owner>& readers = owners.at(piece.vertex);
+      auto reader = std::partition_point(readers.begin(), readers.end(),
+                                         [&](const Owner& owner) { return owner.rows.end <= piece.rows.begin; });
+      for (; reader != readers.end() && reader->rows.begin < piece.rows.end; ++reader)
+        routes.push_back({from, reader->rank, {piece.vertex, intersect(piece.rows, reader->rows)}});
+    }
+    std::stable_sort(routes.begin() + first, routes.end(), [](const Route& a, const Route& b) { return a.to < b.to; });
   }
   return routes;
 }
 
 std::string Plan::describe(int64_t rows) const {
-  std::string text = fmt::format("plan {:016x} · {} ranks = {} data × {} vertex · {} rows a replica\n", hash_,
-                                 vertex_parallel_ * data_parallel_, data_parallel_, vertex_parallel_, rows);
-  for (int l = 0; l <= graph_->levels(); ++l) {
-    bool head = l == graph_->levels();
-    text += head ? fmt::format("head    ") : fmt::format("level {:<2}", l);
-    text += fmt::format(" {:>3} {:<8}", graph_->level(l).size(), graph_->level(l).size() == 1 ? "vertex" : "vertices");
-    for (int r = 0; r < vertex_parallel_; ++r) {
-      std::vector<std::string> shares;
-      const Layout here = layout(r, rows);
-      for (const Share& share : here.levels[l])
-        shares.push_back(fmt::format("{}[{},{})", head ? "" : std::to_string(graph_->vertices()[share.vertex].number),
-                                     share.rows.begin, share.rows.end));
-      text += fmt::format("  {}: {}", r, shares.empty() ? "-" : fmt::format("{}", fmt::join(shares, " ")));
-    }
-    int64_t sent = 0;
-    if (!head)
-      for (const Route& route : routes(l, rows)) sent += route.from == route.to ? 0 : route.share.rows.size();
-    if (!head && vertex_parallel_ > 1)
-      text += fmt::format("  sends {} rows{}", sent, carries_gradients(l) ? ", back too" : "");
-    text += '\n';
-  }
-  return text;
+  return fmt::format("plan {:016x} · {} ranks = {} data × {} vertex · {} rows a replica\n", hash_, ranks(),
+                     data_parallel_, vertex_parallel_, rows);
 }
 
 }  // namespace lmnet

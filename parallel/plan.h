@@ -21,11 +21,19 @@ class Plan {
   Plan(const Graph& graph, int vertex_parallel, int data_parallel, const Trains& trains, bool tied);
 
   int vertex_parallel() const { return vertex_parallel_; }
+  int data_parallel() const { return data_parallel_; }
+  int ranks() const { return data_parallel_ * vertex_parallel_; }
   const Placement& placement() const { return placement_; }
 
   /// What `rank` runs of a batch of `rows`: item i = vertex·B + row of a level of N vertices runs on rank
   /// ⌊i·VP/(N·B)⌋; with separate weights vertex v runs whole on rank v mod VP.
   Layout layout(int rank, int64_t rows) const;
+
+  /// The rows that go through the levels together, each piece laid out as if it were the whole batch. With `overlap`
+  /// one piece computes while the other one travels; more than two would only make the products smaller. They are cut
+  /// at the multiple of VP next to the middle, so that the fullest rank of a level runs no row more than without them;
+  /// where there is none, they stay together.
+  std::vector<RowRange> pieces(int64_t rows, bool overlap) const;
 
   /// The messages that leave `level`, ordered by sender, receiver, destination vertex and rows.
   std::vector<Route> routes(int level, int64_t rows) const;
@@ -33,7 +41,7 @@ class Plan {
   /// Whether the transposed exchange of the messages that leave `level` runs in this stage.
   bool carries_gradients(int level) const { return gradient_gaps_[level]; }
 
-  /// Level by level: vertices, ranks, rows, elements sent a row; for `rows` sequences a replica.
+  /// One line: hash, sizes and rows of a replica.
   std::string describe(int64_t rows) const;
   /// 64-bit hash of everything the plan depends on; equal on all ranks that understand each other.
   uint64_t hash() const { return hash_; }

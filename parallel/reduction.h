@@ -1,22 +1,47 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <span>
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "parallel/mesh.h"
 
 namespace lmnet {
 
-/// Gradients that are held by the same ranks.
-struct Bucket {
-  at::Tensor flat;           ///< 1-D, fp32 or fp64, contiguous
-  std::vector<int> holders;  ///< ranks of the VP group, ascending, the same in every replica
+/// A part of a flat buffer: elements [begin, end).
+struct Shard {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+  at::Tensor of(const at::Tensor& flat) const { return flat.narrow(0, begin, size()); }
 };
 
-/// Replaces each bucket by its sum over all its copies: over the data-parallel group first, then over the holders, in
-/// rank order, so that every copy ends with the same bits. Collective over the mesh: every rank, also one without
-/// buckets, gives those that it holds, in the plan's order and all of one dtype. Throws CommunicationError.
-void sum_over_replicas(std::span<Bucket> buckets, Mesh& mesh);
+/// The replica group of flat buffers, seen from one rank: its holders in the vertex-parallel group, the same in every
+/// replica. Sharded (ZeRO-1), each of these ranks owns a shard; else each owns the whole.
+///
+/// Buffers go over the data-parallel group first, then point to point between the holders, so that overlapping groups
+/// need no communicator of their own. All of it runs on one queue, in the order in which it was started: every rank
+/// starts what it takes part in, in an order that all ranks share. Sums are formed in rank order; every copy gets the
+/// same bits, sharded or not.
+class ReplicaGroup {
+ public:
+  /// `holders`: ascending, this rank's among them. Local; `mesh` outlives it. Throws CommunicationError.
+  ReplicaGroup(Mesh& mesh, const std::vector<int>& holders, bool sharded);
+
+  /// What this rank owns of a buffer of `count` elements.
+  Shard shard(int64_t count) const;
+  /// Whether this rank counts its shard where every element is to be counted once over the world.
+  bool counts() const { return counts_; }
+
+  /// The own shard of `flat` (1-D) becomes the sum over all copies; what other shards hold then is not said.
+  Work start_reduce(at::Tensor flat);
+  /// Every shard of `flat` becomes that of its owner.
+  Work start_gather(at::Tensor flat);
+
+ private:
+  Communicator* data_;                     // null where there is one replica
+  std::unique_ptr<Communicator> holders_;  // null where there is one holder
+  bool sharded_, counts_;
+};
 
 }  // namespace lmnet

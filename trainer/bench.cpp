@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
+#include "trainer/cost_model.h"
 #include "trainer/describe.h"
 #include "trainer/dtype.h"
 #include "trainer/engine.h"
@@ -64,18 +66,20 @@ class RandomBatches {
 };
 
 /// FLOP/s that at::linear reaches on this rank on the products of a block, each at its best, weighted by FLOP.
-double linear_rate(const ModelSpec& spec, int64_t positions) {
+double linear_rate(const ModelSpec& spec, at::Device device, int64_t positions) {
   constexpr int kRepetitions = 5;
   const BackboneConfig& b = spec.shape.backbone;
   const int64_t d = b.hidden_size, heads = b.heads * b.head_width, f = b.intermediate_size;
   at::NoGradGuard no_grad;
   at::Generator random = random_generator(1);
-  const auto options = at::TensorOptions(spec.dtype);
+  const auto drawn = [&](int64_t rows, int64_t columns) {
+    return at::randn({rows, columns}, random, at::TensorOptions(spec.dtype)).to(device);
+  };
   double flops = 0, seconds = 0;
   for (const auto& [in, out] : {std::pair{d, b.qkv_width()}, {heads, d}, {d, 2 * f}, {f, d}}) {
-    const at::Tensor x = at::randn({positions, in}, random, options), weight = at::randn({out, in}, random, options);
+    const at::Tensor x = drawn(positions, in), weight = drawn(out, in);
     double best = std::numeric_limits<double>::infinity();
-    for (int i = 0; i < kRepetitions; ++i) best = std::min(best, seconds_of([&] { at::linear(x, weight); }));
+    for (int i = 0; i < kRepetitions; ++i) best = std::min(best, seconds_of([&] { at::linear(x, weight); }, device));
     flops += 2 * static_cast<double>(positions * in * out);
     seconds += best;
   }
@@ -127,7 +131,7 @@ Measurement describe(const Config& config, const BenchOptions& options, const Mo
 
 }  // namespace
 
-Measurement measure(Communicator& world, const Config& config, const BenchOptions& options) {
+Measurement measure(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where) {
   ModelSpec spec;
   together(world, [&] {
     check(config, options, world.size());
@@ -135,8 +139,14 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
   });
   const Trains trains = options.what == "train" ? parse_trains(config.train.stages.front()) : Trains{};
   Measurement result = describe(config, options, spec, trains, world.size());
+  const Plan plan = plan_of(spec, config, world.size(), trains);
+  const StageCost cost = cost_of(spec, plan, trains, step_shape(config, plan.data_parallel()));
+  result.expected_memory_gib = cost.ranks[cost.fullest()].memory.total() / (1 << 30);
+  linear_rate(spec, where.device, 1);  // the libraries set themselves up
+  result.baseline_memory_gib = reduce(world, memory_gib(where), Reduction::max);
   Mesh mesh(world, config.parallel.vertex);
-  Engine engine(spec.shape, spec.graph, spec.dtype, config.train.optimizer, mesh);
+  Engine engine(spec.shape, spec.graph, at::TensorOptions(spec.dtype).device(where.device), config.train.optimizer,
+                mesh, engine_options(config.parallel));
   engine.initialize(config.run.seed);
   if (options.what == "train") engine.begin_stage(trains);
   RandomBatches batches(config, spec.shape, mesh);
@@ -144,20 +154,22 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
   const int64_t positions = micro_batch * result.sequence_length;
   const Step step = make_step(engine, config, options, micro_batch);
 
+  const auto timeout = std::chrono::duration<double>(config.parallel.timeouts.step);
+  world.enter("measurement", std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
   for (int64_t i = 0; i < options.warmup; ++i) step(batches.next());
-  double rate = reduce(world, linear_rate(spec, positions), Reduction::sum);
+  double rate = reduce(world, linear_rate(spec, where.device, positions), Reduction::sum);
   std::vector<double> seconds, exchange;
   for (int64_t i = 0; i < options.steps; ++i) {
     const Sequence batch = batches.next();
     world.barrier();
-    seconds.push_back(seconds_of([&] { exchange.push_back(step(batch)); }));
+    seconds.push_back(seconds_of([&] { exchange.push_back(step(batch)); }, where.device));
   }
-  rate = std::max(rate, reduce(world, linear_rate(spec, positions), Reduction::sum));
+  rate = std::max(rate, reduce(world, linear_rate(spec, where.device, positions), Reduction::sum));
 
   result.seconds_per_step = reduce(world, median(seconds), Reduction::max);
   result.tokens_per_s = static_cast<double>(result.batch * result.sequence_length) / result.seconds_per_step;
   result.gemm_share = result.flops_per_token * result.tokens_per_s / rate;
-  result.peak_memory_gib = reduce(world, peak_memory_gib(), Reduction::max);
+  result.peak_memory_gib = reduce(world, peak_memory_gib(where), Reduction::max);
   result.exchange_wait = reduce(world, median(exchange), Reduction::max);
   return result;
 }
@@ -176,6 +188,8 @@ std::string Measurement::json() const {
                                 {"peak_share", nullptr},  // the peak of a CPU is not known
                                 {"gemm_share", gemm_share},
                                 {"peak_memory_gib", peak_memory_gib},
+                                {"baseline_memory_gib", baseline_memory_gib},
+                                {"expected_memory_gib", expected_memory_gib},
                                 {"exchange_wait", exchange_wait},
                                 {"parameters", {{"total", total}, {"trainable", trainable}}}}
       .dump();
@@ -186,20 +200,20 @@ std::string Measurement::text() const {
       "{} · topology {} · {} · {} rank{}, {} a replica · {} × {} tokens\n"
       "  {} parameters, {} of them train\n"
       "  {:.3f} s a step · {} tok/s · {} a token · {:.1f} % of what plain products reach\n"
-      "  peak memory {:.2f} GiB · {:.3f} s a step in exchanges\n",
+      "  peak memory {:.2f} GiB, {:.2f} before the network, {:.2f} expected of it · {:.3f} s a step in exchanges\n",
       what, topology, precision, ranks, ranks == 1 ? "" : "s", vertex, batch, sequence_length,
       short_count(static_cast<double>(total)), short_count(static_cast<double>(trainable)), seconds_per_step,
       short_count(tokens_per_s), short_count(flops_per_token, "FLOP"), 100 * gemm_share, peak_memory_gib,
-      exchange_wait);
+      baseline_memory_gib, expected_memory_gib, exchange_wait);
 }
 
-int bench(Communicator& world, const Config& config, const BenchOptions& options) {
+int bench(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where) {
   if (options.what == "generate") {
     const DecodingMeasurement result = measure_decoding(world, config, options.steps, options.warmup);
     fmt::print("{}", options.json ? result.json() + "\n" : result.text());
     return 0;
   }
-  const Measurement result = measure(world, config, options);
+  const Measurement result = measure(world, config, options, where);
   if (world.rank() == 0) fmt::print("{}", options.json ? result.json() + "\n" : result.text());
   return 0;
 }

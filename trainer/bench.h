@@ -4,6 +4,7 @@
 
 #include "parallel/communicator.h"
 #include "trainer/config/config.h"
+#include "trainer/device.h"
 
 namespace lmnet {
 
@@ -21,6 +22,8 @@ struct Measurement {
   double seconds_per_step = 0, tokens_per_s = 0, flops_per_token = 0;
   double gemm_share = 0;  // model FLOP/s over what at::linear reaches on the block's own products, all ranks at once
   double peak_memory_gib = 0;        // of the fullest rank
+  double baseline_memory_gib = 0;    // of it, before there was a network
+  double expected_memory_gib = 0;    // what the cost model says of the fullest rank, without that baseline
   double exchange_wait = 0;          // seconds of a step that rank 0 spends in exchanges and reductions
   int64_t total = 0, trainable = 0;  // parameters
 
@@ -31,9 +34,10 @@ struct Measurement {
 /// Trains (by the first stage) or runs forward as training does, on random weights and random tokens, without reading
 /// any file but a backbone's shape. Collective; the same result on all ranks. Throws AgreedError for a config that
 /// lacks what is needed.
-Measurement measure(Communicator& world, const Config& config, const BenchOptions& options);
+Measurement measure(Communicator& world, const Config& config, const BenchOptions& options,
+                    const RankDevice& where = {});
 
 /// `lmnet bench`: measures, and rank 0 prints. Returns 0.
-int bench(Communicator& world, const Config& config, const BenchOptions& options);
+int bench(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where = {});
 
 }  // namespace lmnet

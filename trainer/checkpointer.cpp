@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "trainer/checkpoint/errors.h"
@@ -22,17 +23,26 @@ Progress progress(const Json& json) {
   return {json.at("updates"), json.at("tokens")};
 }
 
+/// Each tensor is written by its first holder in the first replica. Since others may own parts of it, all ranks take
+/// part to the end, also where one could not write.
 void add_tensors(CheckpointWriter& writer, Engine& engine) {
-  if (engine.mesh().dp_rank != 0) return;
-  for (const std::string& name : engine.optimizer().names()) {
-    const Parameter& parameter = engine.optimizer().parameter(name);
-    if (parameter.holders.front() != engine.mesh().vp_rank) continue;
-    Optimizer::State state = engine.optimizer().state(name);
-    writer.add(file_kind(parameter.part), name, state.value);
-    if (!state.exp_avg.defined()) continue;
-    writer.add("optimizer", name + "@exp_avg", state.exp_avg);
-    writer.add("optimizer", name + "@exp_avg_sq", state.exp_avg_sq);
-  }
+  Optimizer& optimizer = engine.optimizer();
+  std::exception_ptr failure;
+  const auto add = [&](Optimizer::Kind kind, const char* suffix) {
+    optimizer.visit(kind, [&](const std::string& name, const at::Tensor& whole) {
+      const Parameter& parameter = optimizer.parameter(name);
+      if (failure || engine.mesh().dp_rank != 0 || parameter.holders.front() != engine.mesh().vp_rank) return;
+      try {
+        writer.add(*suffix == '\0' ? file_kind(parameter.part) : "optimizer", name + suffix, whole.cpu());
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    });
+  };
+  add(Optimizer::Kind::value, "");
+  add(Optimizer::Kind::exp_avg, "@exp_avg");
+  add(Optimizer::Kind::exp_avg_sq, "@exp_avg_sq");
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace
@@ -120,13 +130,16 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& dir, Engine& 
 
 void load_checkpoint(const CheckpointReader& checkpoint, Optimizer& optimizer, bool moments) {
   for (const std::string& name : optimizer.names()) {
-    Optimizer::State state = optimizer.state(name);
-    at::Tensor value = checkpoint.read(name);
-    require_shape(value, state.value.sizes(), fmt::format("{}: tensor {}", checkpoint.folder().string(), name));
-    optimizer.assign(name, value);
-    if (!moments || !state.exp_avg.defined()) continue;
-    checkpoint.read_into(name + "@exp_avg", state.exp_avg);
-    checkpoint.read_into(name + "@exp_avg_sq", state.exp_avg_sq);
+    const at::Tensor held = optimizer.value(name);
+    const auto load = [&](const std::string& tensor, Optimizer::Kind kind) {
+      const at::Tensor value = checkpoint.read(tensor);
+      require_shape(value, held.sizes(), fmt::format("{}: tensor {}", checkpoint.folder().string(), tensor));
+      optimizer.assign(name, value, kind);
+    };
+    load(name, Optimizer::Kind::value);
+    if (!moments || !optimizer.has_moments(name)) continue;
+    load(name + "@exp_avg", Optimizer::Kind::exp_avg);
+    load(name + "@exp_avg_sq", Optimizer::Kind::exp_avg_sq);
   }
   if (!moments) return;
   std::map<Parameter::Part, int64_t> steps;

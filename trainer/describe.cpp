@@ -1,6 +1,5 @@
 #include "trainer/describe.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -10,50 +9,12 @@
 #include <map>
 
 #include "model/network.h"
+#include "trainer/module_cost.h"
 
 namespace lmnet {
-namespace {
-
-/// What one token costs in a module: weights of products, and attention's scores and values.
-struct Work {
-  double weights = 0, attention = 0;
-  double flops(bool trained, bool backward) const {
-    return weights * (2 + (backward ? 2 : 0) + (trained ? 2 : 0)) + attention * (backward ? 3 : 1);
-  }
-};
-
-/// Scores and values of `width` = H·K, causal: half of the square on average.
-double attention_flops(int64_t width, int64_t length) {
-  return static_cast<double>(2 * 2 * width * length) / 2;
-}
-
-Work block_work(const BackboneConfig& b, int64_t length) {
-  const int64_t width = b.heads * b.head_width, mlp = b.gpt2() ? 2 : 3;
-  return {static_cast<double>(b.hidden_size * (b.qkv_width() + width + mlp * b.intermediate_size)),
-          attention_flops(width, length)};
-}
-
-/// One link of an edge (model/edge.h).
-Work link_work(EdgeKind kind, const BackboneConfig& b, int64_t length) {
-  const auto square = static_cast<double>(b.hidden_size * b.hidden_size);
-  switch (kind) {
-    case EdgeKind::block: {
-      const Work block = block_work(b, length);
-      return {block.weights + square, block.attention};
-    }
-    case EdgeKind::attention:
-      return {5 * square, attention_flops(b.hidden_size, length)};
-    case EdgeKind::mlp:
-    case EdgeKind::linear:
-      return {square, 0};
-  }
-  return {};
-}
-
-}  // namespace
 
 std::string short_count(double count, std::string_view unit) {
-  constexpr std::array<std::pair<double, const char*>, 3> scales = {{{1e9, "G"}, {1e6, "M"}, {1e3, "K"}}};
+  constexpr std::array<std::pair<double, const char*>, 4> scales = {{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "K"}}};
   for (const auto& [scale, name] : scales)
     // 999 999 is 1 M: three digits of it would be 1e+03 K.
     if (count >= std::max(1e4, scale * 0.9995)) return fmt::format("{:.3g} {}{}", count / scale, name, unit);
@@ -64,11 +25,26 @@ std::string gib(double bytes) {
   return fmt::format("{:.2f} GiB", bytes / (1 << 30));
 }
 
-double peak_memory_gib() {
+namespace {
+
+/// A field of /proc/self/status that is given in kB.
+double status_gib(std::string_view field) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / (1 << 20);
+    if (line.starts_with(field)) return std::stod(line.substr(field.size())) / (1 << 20);
   return 0;
+}
+
+}  // namespace
+
+double peak_memory_gib(const RankDevice& where) {
+  if (!where.backend) return status_gib("VmHWM:");
+  return static_cast<double>(where.backend->memory(where.device).peak) / (1 << 30);
+}
+
+double memory_gib(const RankDevice& where) {
+  if (!where.backend) return status_gib("VmRSS:");
+  return static_cast<double>(where.backend->memory(where.device).allocated) / (1 << 30);
 }
 
 std::string parameter_table(const ModelSpec& spec, const std::vector<StageConfig>& stages) {
@@ -90,22 +66,6 @@ std::string parameter_table(const ModelSpec& spec, const std::vector<StageConfig
   return text + fmt::format("  {:<11}{:>16}\n", "total", count.total());
 }
 
-int64_t weight_bytes(const ModelSpec& spec, const Plan& plan, const Trains& stage) {
-  int64_t width = at::elementSize(spec.dtype), master = spec.dtype == at::kDouble ? 8 : 4;
-  // Gradient, two moments, and in bf16 a master weight beside the rounded copy.
-  int64_t training = width + 3 * master + (spec.dtype == at::kBFloat16 ? master : 0);
-  int64_t most = 0;
-  for (int rank = 0; rank < plan.vertex_parallel(); ++rank) {
-    const Network network(spec.shape, spec.graph, plan.placement(), rank,
-                          at::TensorOptions(spec.dtype).device(at::kMeta));
-    int64_t bytes = 0;
-    for (const Parameter& parameter : network.parameter_storage())
-      bytes += parameter.value.numel() * (trains(stage, parameter.part) ? training : width);
-    most = std::max(most, bytes);
-  }
-  return most;
-}
-
 double training_flops_per_token(const ModelSpec& spec, const Trains& trains, int64_t sequence_length) {
   const Graph& graph = spec.graph;
   const int64_t length = spec.shape.prefix + sequence_length;
@@ -115,23 +75,22 @@ double training_flops_per_token(const ModelSpec& spec, const Trains& trains, int
   auto add_edge = [&](const Edge& edge) {
     const bool from_input = edge.source == Graph::input;
     bool behind = from_input ? trains.embeddings || trains.prefix : trains.vertices || before[edge.source];
-    for (EdgeKind kind : edge.kinds) {
-      const Work work = link_work(kind, spec.shape.backbone, length);
-      total += work.flops(trains.edges, behind || trains.edges);
-    }
+    const ModuleCost cost = edge_cost(edge.kinds, spec.shape.backbone, length);
+    total += cost.forward_flops() + cost.backward_flops(trains.edges, behind || trains.edges);
     before[edge.destination] = before[edge.destination] || behind || (trains.edges && !edge.kinds.empty());
   };
   for (int vertex = 0; vertex <= graph.head(); ++vertex) {
     for (int e : graph.edges_into(vertex)) add_edge(graph.edges()[e]);
     if (vertex == graph.head()) break;
     const BackboneConfig& backbone = spec.shape.of(graph.vertices()[vertex].group);
-    total += static_cast<double>(backbone.blocks) *
-             block_work(backbone, length).flops(trains.vertices, trains.vertices || before[vertex]);
+    const ModuleCost cost = vertex_cost(backbone, length);
+    total += cost.forward_flops() + cost.backward_flops(trains.vertices, trains.vertices || before[vertex]);
   }
   // Vectors of the prefix cost what tokens cost, only they meet no head.
   total *= static_cast<double>(length) / static_cast<double>(sequence_length);
-  const Work head{static_cast<double>(spec.shape.backbone.hidden_size * spec.shape.outputs()), 0};
-  return total + head.flops(spec.shape.tied() ? trains.embeddings : trains.head, before[graph.head()]);
+  const ModuleCost head{.weights = static_cast<double>(spec.shape.backbone.hidden_size * spec.shape.outputs())};
+  return total + head.forward_flops() +
+         head.backward_flops(spec.shape.tied() ? trains.embeddings : trains.head, before[graph.head()]);
 }
 
 std::string draw_topology(const Graph& graph) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "parallel/plan.h"
+#include "trainer/device.h"
 #include "trainer/model_spec.h"
 
 namespace lmnet {
@@ -13,15 +14,13 @@ namespace lmnet {
 std::string short_count(double count, std::string_view unit = "");
 /// `12.5 GiB`.
 std::string gib(double bytes);
-/// The most memory this process ever held, in GiB.
-double peak_memory_gib();
+/// The most memory that this process ever held, in GiB: of the host, or in tensors of its GPU.
+double peak_memory_gib(const RankDevice& where = {});
+/// What it holds now.
+double memory_gib(const RankDevice& where = {});
 
 /// Parameters by part, and which of them train in each stage.
 std::string parameter_table(const ModelSpec& spec, const std::vector<StageConfig>& stages);
-
-/// Bytes that the fullest rank of a vertex-parallel group holds in a stage: weights, gradients, master weights and
-/// moments. Activations are not counted.
-int64_t weight_bytes(const ModelSpec& spec, const Plan& plan, const Trains& trains);
 
 /// Model FLOP for one token of the batch, attention included: forward and, where something trains, backward; a frozen
 /// weight costs 4 (its input's gradient), a trained one 6, each time that it is used.

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "trainer/clock.h"
+
 namespace lmnet {
 namespace {
 
@@ -16,26 +18,29 @@ at::Tensor part_of(const std::vector<Message>& messages, const Share& share) {
 
 }  // namespace
 
-DistributedExchange::DistributedExchange(const Plan& plan, Communicator& group, int64_t rows, int64_t length,
-                                         int64_t width, at::ScalarType dtype)
-    : plan_(plan), group_(group), rows_(rows), length_(length), width_(width), dtype_(dtype) {}
-
-const DistributedExchange::Gap& DistributedExchange::gap(int level) {
-  auto [found, fresh] = gaps_.try_emplace(level);
-  Gap& gap = found->second;
-  if (!fresh) return gap;
-  gap.sent.resize(group_.size());
-  gap.arriving.resize(group_.size());
-  for (const Route& route : plan_.routes(level, rows_)) {
-    if (route.from == group_.rank()) gap.sent[route.to].push_back(route.share);
-    if (route.to == group_.rank()) gap.arriving[route.from].push_back(route.share);
+Itinerary::Itinerary(const Plan& plan, int rank, int64_t rows) : layout(plan.layout(rank, rows)) {
+  const auto ranks = static_cast<size_t>(plan.vertex_parallel());
+  for (int level = 0; level + 1 < std::ssize(layout.levels); ++level) {
+    Gap gap{std::vector<std::vector<Share>>(ranks), std::vector<std::vector<Share>>(ranks)};
+    for (const Route& route : plan.routes(level, rows)) {
+      if (route.from == rank) gap.sent[route.to].push_back(route.share);
+      if (route.to == rank) gap.arriving[route.from].push_back(route.share);
+    }
+    gaps.push_back(std::move(gap));
   }
-  return gap;
 }
 
-std::vector<std::vector<at::Tensor>> DistributedExchange::transfer(const std::vector<std::vector<at::Tensor>>& outgoing,
-                                                                   const std::vector<std::vector<Share>>& incoming) {
-  int me = group_.rank();
+DistributedExchange::DistributedExchange(const Itinerary& itinerary, Communicator& group, int64_t length, int64_t width,
+                                         at::TensorOptions options, double& waited)
+    : itinerary_(itinerary), group_(group), length_(length), width_(width), options_(options), waited_(waited) {}
+
+/// Sends outgoing[r] to each rank r but this one.
+DistributedExchange::Transfer DistributedExchange::start(ByPeer outgoing,
+                                                         const std::vector<std::vector<Share>>& incoming) {
+  const int me = group_.rank();
+  Transfer transfer;
+  transfer.kept = std::move(outgoing[me]);
+  outgoing[me].clear();
   std::vector<int64_t> send_counts(group_.size(), 0), receive_counts(group_.size(), 0);
   int64_t sending = 0, receiving = 0;
   for (int r = 0; r < group_.size(); ++r) {
@@ -45,52 +50,64 @@ std::vector<std::vector<at::Tensor>> DistributedExchange::transfer(const std::ve
     sending += send_counts[r];
     receiving += receive_counts[r];
   }
-  at::Tensor send = at::empty({sending}, dtype_), receive = at::empty({receiving}, dtype_);
+  const at::Tensor send = at::empty({sending}, options_);
+  transfer.received = at::empty({receiving}, options_);
   int64_t offset = 0;
-  for (int r = 0; r < group_.size(); ++r)
-    for (const at::Tensor& part : outgoing[r]) {
-      if (r == me) break;
+  for (const std::vector<at::Tensor>& parts : outgoing)
+    for (const at::Tensor& part : parts) {
       send.narrow(0, offset, part.numel()).view(part.sizes()).copy_(part);
       offset += part.numel();
     }
-  group_.all_to_all(send, send_counts, receive, receive_counts);
-  std::vector<std::vector<at::Tensor>> arrived(group_.size());
-  offset = 0;
+  transfer.work = group_.start_all_to_all(send, send_counts, transfer.received, receive_counts);
+  return transfer;
+}
+
+/// What came, peer by peer, with its share.
+std::vector<Message> DistributedExchange::finish(Transfer transfer, const std::vector<std::vector<Share>>& incoming) {
+  const auto start = Clock::now();
+  transfer.work.wait();
+  waited_ += seconds_since(start);
+  std::vector<Message> messages;
+  int64_t offset = 0;
   for (int r = 0; r < group_.size(); ++r)
-    for (const Share& share : incoming[r]) {
-      if (r == me) break;
-      int64_t count = share.rows.size() * length_ * width_;
-      arrived[r].push_back(receive.narrow(0, offset, count).view({share.rows.size(), length_, width_}));
+    for (size_t i = 0; i < incoming[r].size(); ++i) {
+      const Share& share = incoming[r][i];
+      if (r == group_.rank()) {
+        messages.push_back({share, transfer.kept[i]});
+        continue;
+      }
+      const int64_t count = share.rows.size() * length_ * width_;
+      messages.push_back(
+          {share, transfer.received.narrow(0, offset, count).view({share.rows.size(), length_, width_})});
       offset += count;
     }
-  arrived[me] = outgoing[me];
-  return arrived;
+  return messages;
 }
 
-std::vector<Message> DistributedExchange::forward(int level, std::vector<Message> messages) {
-  const Gap& routes = gap(level);
-  std::vector<std::vector<at::Tensor>> outgoing(group_.size());
+void DistributedExchange::start_forward(int level, std::vector<Message> messages) {
+  const Itinerary::Gap& gap = itinerary_.gaps[level];
+  ByPeer outgoing(group_.size());
   for (int r = 0; r < group_.size(); ++r)
-    for (const Share& share : routes.sent[r]) outgoing[r].push_back(part_of(messages, share));
-  std::vector<std::vector<at::Tensor>> arrived = transfer(outgoing, routes.arriving);
-  std::vector<Message> result;
-  for (int r = 0; r < group_.size(); ++r)
-    for (size_t i = 0; i < routes.arriving[r].size(); ++i) result.push_back({routes.arriving[r][i], arrived[r][i]});
-  return result;
+    for (const Share& share : gap.sent[r]) outgoing[r].push_back(part_of(messages, share));
+  under_way_[level] = start(std::move(outgoing), gap.arriving);
 }
 
-std::vector<Message> DistributedExchange::backward(int level, std::vector<Message> gradients) {
-  const Gap& routes = gap(level);
-  std::vector<std::vector<at::Tensor>> outgoing(group_.size());
+std::vector<Message> DistributedExchange::finish_forward(int level) {
+  return finish(std::move(under_way_[level]), itinerary_.gaps[level].arriving);
+}
+
+void DistributedExchange::start_backward(int level, std::vector<Message> gradients) {
+  const Itinerary::Gap& gap = itinerary_.gaps[level];
+  ByPeer outgoing(group_.size());
   size_t next = 0;
   for (int r = 0; r < group_.size(); ++r)
-    for (size_t i = 0; i < routes.arriving[r].size(); ++i) outgoing[r].push_back(gradients[next++].value);
-  std::vector<std::vector<at::Tensor>> arrived = transfer(outgoing, routes.sent);
-  // Each row went to one rank only: the pieces put together are the gradients of what was sent.
-  std::vector<Message> result;
-  for (int r = 0; r < group_.size(); ++r)
-    for (size_t i = 0; i < routes.sent[r].size(); ++i) result.push_back({routes.sent[r][i], arrived[r][i]});
-  return result;
+    for (size_t i = 0; i < gap.arriving[r].size(); ++i) outgoing[r].push_back(gradients[next++].value);
+  under_way_[level] = start(std::move(outgoing), gap.sent);
+}
+
+// Each row went to one rank only: the pieces put together are the gradients of what was sent.
+std::vector<Message> DistributedExchange::finish_backward(int level) {
+  return finish(std::move(under_way_[level]), itinerary_.gaps[level].sent);
 }
 
 }  // namespace lmnet

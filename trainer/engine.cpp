@@ -3,37 +3,15 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/graph/errors.h"
 #include "model/kernels/kernels.h"
 #include "trainer/clock.h"
-#include "trainer/distributed_exchange.h"
 
 namespace lmnet {
 namespace {
-
-/// Adds up the time that a rank spends in exchanges.
-class TimedExchange final : public Exchange {
- public:
-  TimedExchange(Exchange& exchange, double& seconds) : exchange_(exchange), seconds_(seconds) {}
-  std::vector<Message> forward(int level, std::vector<Message> messages) override {
-    auto start = Clock::now();
-    auto result = exchange_.forward(level, std::move(messages));
-    seconds_ += seconds_since(start);
-    return result;
-  }
-  std::vector<Message> backward(int level, std::vector<Message> gradients) override {
-    auto start = Clock::now();
-    auto result = exchange_.backward(level, std::move(gradients));
-    seconds_ += seconds_since(start);
-    return result;
-  }
-
- private:
-  Exchange& exchange_;
-  double& seconds_;
-};
 
 int64_t count_targets(const Sequence& batch) {
   return batch.learn.sum().item<int64_t>();
@@ -41,12 +19,16 @@ int64_t count_targets(const Sequence& batch) {
 
 }  // namespace
 
-Engine::Engine(const NetworkShape& shape, const Graph& graph, at::ScalarType dtype, const OptimizerConfig& optimizer,
-               Mesh& mesh)
-    : mesh_(mesh) {
+EngineOptions engine_options(const ParallelConfig& parallel) {
+  return {parallel.zero > 0, parallel.overlap};
+}
+
+Engine::Engine(const NetworkShape& shape, const Graph& graph, at::TensorOptions options,
+               const OptimizerConfig& optimizer, Mesh& mesh, EngineOptions parallel)
+    : mesh_(mesh), parallel_(parallel), device_(options.device()) {
   Plan plan(graph, mesh.vp_size, mesh.dp_size, Trains{}, shape.tied());
-  network_ = std::make_unique<Network>(shape, graph, plan.placement(), mesh.vp_rank, dtype);
-  optimizer_ = std::make_unique<Optimizer>(*network_, optimizer);
+  network_ = std::make_unique<Network>(shape, graph, plan.placement(), mesh.vp_rank, options);
+  optimizer_ = std::make_unique<Optimizer>(*network_, optimizer, mesh, parallel.sharded);
   enter_stage(Trains{});
 }
 
@@ -66,25 +48,38 @@ void Engine::begin_stage(const Trains& trains) {
 void Engine::enter_stage(const Trains& trains) {
   trains_ = trains;
   plan_ = std::make_unique<Plan>(network_->graph(), mesh_.vp_size, mesh_.dp_size, trains, network_->shape().tied());
+  itineraries_.clear();
   optimizer_->begin_stage(trains);
+}
+
+const Itinerary& Engine::itinerary(int64_t rows) {
+  return itineraries_.try_emplace(rows, *plan_, mesh_.vp_rank, rows).first->second;
 }
 
 /// Lays the batch out over the replica and gives `run` a walk over this rank's part of it.
 template <typename F>
-auto Engine::walk(const Sequence& batch, F&& run) {
-  Layout layout = plan_->layout(mesh_.vp_rank, batch.rows());
+auto Engine::walk(const Sequence& sequence, LevelHooks hooks, F&& run) {
+  const Sequence batch = sequence.to(device_);
   std::vector<bool> gaps = gradient_gaps(network_->graph(), trains_);
+  hooks.before = [this](int level) { optimizer_->require(level); };
   if (mesh_.vp_size == 1) {
     LocalExchange local;
-    Walk walk(*network_, layout, local, gaps);
-    return run(walk);
+    Walk walk(*network_, {{{0, batch.rows()}, &itinerary(batch.rows()).layout, &local}}, std::move(gaps), hooks);
+    return run(walk, batch);
   }
+  const std::vector<RowRange> pieces = plan_->pieces(batch.rows(), parallel_.overlap);
   const int64_t length = network_->shape().prefix + batch.length();
-  DistributedExchange distributed(*plan_, *mesh_.vertex, batch.rows(), length, network_->backbone().hidden_size,
-                                  network_->dtype());
-  TimedExchange timed(distributed, exchange_seconds_);
-  Walk walk(*network_, layout, timed, gaps);
-  return run(walk);
+  std::vector<DistributedExchange> exchanges;
+  exchanges.reserve(pieces.size());
+  std::vector<Piece> parts;
+  for (const RowRange rows : pieces) {
+    const Itinerary& way = itinerary(rows.size());
+    exchanges.emplace_back(way, *mesh_.vertex, length, network_->backbone().hidden_size,
+                           batch.tokens.options().dtype(network_->dtype()), exchange_seconds_);
+    parts.push_back({rows, &way.layout, &exchanges.back()});
+  }
+  Walk walk(*network_, std::move(parts), std::move(gaps), hooks);
+  return run(walk, batch);
 }
 
 UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool stop, const LossRule& rule) {
@@ -96,16 +91,20 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
   int64_t n = targets.item<int64_t>();
   if (micro_batch == 0) micro_batch = batch.rows();
   double scale = n > 0 ? 1.0 / (static_cast<double>(n) + rule.epsilon) : 0.0;
-  double loss = 0;
+  at::Tensor loss = at::zeros({}, at::TensorOptions(at::kDouble).device(device_));
   for (int64_t row = 0; row < batch.rows(); row += micro_batch) {
     Sequence micro = batch.narrow({row, std::min(row + micro_batch, batch.rows())});
-    loss += walk(micro, [&](Walk& walk) { return walk.loss_and_gradients(micro, scale, rule); });
+    LevelHooks hooks;
+    // Added up over the micro-batches first, and over the copies once.
+    if (parallel_.overlap && row + micro_batch >= batch.rows())
+      hooks.after = [this](int level) { optimizer_->start_reduction(level); };
+    loss += walk(micro, hooks,
+                 [&](Walk& walk, const Sequence& rows) { return walk.loss_and_gradients(rows, scale, rule); });
   }
-  auto start = Clock::now();
-  std::vector<Bucket> buckets = optimizer_->buckets();
-  sum_over_replicas(buckets, mesh_);
-  at::Tensor sums = at::tensor(
-      {loss, mesh_.dp_rank == 0 ? optimizer_->squared_norm(mesh_.vp_rank) : 0.0, stop ? 1.0 : 0.0}, at::kDouble);
+  optimizer_->finish_reduction();
+  at::Tensor sums = at::stack({loss, optimizer_->squared_norm(), at::full({}, stop ? 1.0 : 0.0, loss.options())}).cpu();
+  exchange_seconds_ += optimizer_->take_waited();
+  const auto start = Clock::now();
   mesh_.world->all_reduce(sums);
   exchange_seconds_ += seconds_since(start);
   const double* sum = sums.const_data_ptr<double>();
@@ -125,7 +124,9 @@ UpdateResult Engine::update(const Sequence& batch, const UpdateOptions& options)
 }
 
 LossSum Engine::loss(const Sequence& batch) {
-  double loss = batch.rows() == 0 ? 0 : walk(batch, [&](Walk& walk) { return walk.loss(batch); });
+  const double loss = batch.rows() == 0 ? 0 : walk(batch, {}, [](Walk& walk, const Sequence& rows) {
+                                                return walk.loss(rows);
+                                              }).template item<double>();
   at::Tensor sums =
       at::tensor({loss, mesh_.vp_rank == 0 && batch.rows() > 0 ? double(count_targets(batch)) : 0.0}, at::kDouble);
   mesh_.world->all_reduce(sums);
@@ -133,11 +134,11 @@ LossSum Engine::loss(const Sequence& batch) {
 }
 
 at::Tensor Engine::hidden(const Sequence& batch) {
-  return walk(batch, [&](Walk& walk) { return walk.hidden(batch); });
+  return walk(batch, {}, [](Walk& walk, const Sequence& rows) { return walk.hidden(rows); });
 }
 
 at::Tensor Engine::hidden(const Sequence& batch, Cache& cache) {
-  return walk(batch, [&](Walk& walk) { return walk.hidden(batch, cache); });
+  return walk(batch, {}, [&](Walk& walk, const Sequence& rows) { return walk.hidden(rows, cache); });
 }
 
 at::Tensor Engine::logits(const at::Tensor& hidden) {

@@ -7,6 +7,7 @@
 #include "model/walk.h"
 #include "parallel/mesh.h"
 #include "parallel/plan.h"
+#include "trainer/distributed_exchange.h"
 #include "trainer/optimizer.h"
 
 namespace lmnet {
@@ -17,7 +18,13 @@ struct UpdateResult {
   double grad_norm = 0;         // before clipping, each parameter counted once
   int64_t targets = 0;          // valid targets of the global batch
   bool stop = false;            // some rank wants to stop
-  double exchange_seconds = 0;  // this rank's, inside exchanges and reductions
+  double exchange_seconds = 0;  // this rank's, waiting for exchanges, reductions and gathers
+};
+
+/// How a replica and its copies work together.
+struct EngineOptions {
+  bool sharded = true;  // optimiser states over the replica groups (ZeRO-1)
+  bool overlap = true;  // batches go in pieces; reductions run beside the backward pass
 };
 
 struct UpdateOptions {
@@ -27,6 +34,9 @@ struct UpdateOptions {
   LossRule loss = {};
   bool stop = false;  // this rank was told to stop; rides on the norm's all-reduce
 };
+
+/// What `parallel` of a config asks for.
+EngineOptions engine_options(const ParallelConfig& parallel);
 
 /// Loss sum and number of targets over all ranks.
 struct LossSum {
@@ -44,8 +54,9 @@ class NonFiniteError : public std::runtime_error {
 /// the walk with the distributed exchange, the reduction of gradients, the optimiser. Knows nothing of files.
 class Engine {
  public:
-  Engine(const NetworkShape& shape, const Graph& graph, at::ScalarType dtype, const OptimizerConfig& optimizer,
-         Mesh& mesh);
+  /// `options`: bf16, fp32 or fp64, on a device.
+  Engine(const NetworkShape& shape, const Graph& graph, at::TensorOptions options, const OptimizerConfig& optimizer,
+         Mesh& mesh, EngineOptions parallel = {});
 
   /// Draws every parameter from the seed by its name.
   void initialize(uint64_t seed);
@@ -56,13 +67,15 @@ class Engine {
   /// One update on this replica's rows of the global batch (the same on all ranks of the replica).
   UpdateResult update(const Sequence& batch, const UpdateOptions& options);
 
-  /// The first half of update(): the gradients before clipping, left in the optimiser's buffers.
+  /// The first half of update(): the gradients before clipping, left in the optimiser's buffers, each whole only where
+  /// the optimiser is not sharded (Optimizer::visit puts them together).
   UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false, const LossRule& rule = {});
 
   /// Loss over all ranks, each replica giving its own rows (possibly none).
   LossSum loss(const Sequence& batch);
 
-  /// What the head reads, [R, T, D], at this rank's rows of the head. Without a vertex-parallel group: all rows.
+  /// What the head reads, [R, T, D] on the network's device, at this rank's rows of the head. Without a vertex-parallel
+  /// group: all rows.
   at::Tensor hidden(const Sequence& batch);
   /// The same in a generation: the tokens that follow those in `cache`, which is filled further (Walk::hidden). Without
   /// a vertex-parallel group only.
@@ -77,14 +90,19 @@ class Engine {
 
  private:
   void enter_stage(const Trains& trains);
+  /// This rank's part of a batch of so many rows.
+  const Itinerary& itinerary(int64_t rows);
   template <typename F>
-  auto walk(const Sequence& batch, F&& run);
+  auto walk(const Sequence& sequence, LevelHooks hooks, F&& run);
 
   Mesh& mesh_;
+  EngineOptions parallel_;
+  at::Device device_;
   Trains trains_;
   std::unique_ptr<Plan> plan_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::map<int64_t, Itinerary> itineraries_;  // by rows, of the stage
   double exchange_seconds_ = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 
@@ -9,9 +10,14 @@
 
 namespace lmnet {
 
-double seconds_of(const std::function<void()>& work) {
+double seconds_of(const std::function<void()>& work, at::Device device) {
+  const auto synchronize = [&] {
+    if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
+  };
+  synchronize();
   const auto start = Clock::now();
   work();
+  synchronize();
   return seconds_since(start);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <ATen/core/Generator.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <functional>
@@ -7,8 +8,8 @@
 
 namespace lmnet {
 
-/// Wall-clock time of `work`.
-double seconds_of(const std::function<void()>& work);
+/// Wall-clock time of `work`, until `device` has done it.
+double seconds_of(const std::function<void()>& work, at::Device device = at::kCPU);
 
 /// Of one value or more.
 double median(std::vector<double> values);

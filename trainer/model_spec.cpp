@@ -164,7 +164,7 @@ void load_backbones(Optimizer& optimizer, const ModelSpec& spec) {
     const ReadBackbone& read = open(group);
     if (!read) continue;
     const at::Tensor value = read(inner);
-    require_shape(value, optimizer.state(name).value.sizes(), fmt::format("tensor {} of the backbone", inner));
+    require_shape(value, optimizer.value(name).sizes(), fmt::format("tensor {} of the backbone", inner));
     optimizer.assign(name, value);
   }
 }

@@ -1,8 +1,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -12,29 +12,38 @@
 
 namespace lmnet {
 
-/// AdamW over flat buffers, one for each (holders, part, decay): gradients, master weights and moments in fp32 (fp64 in
-/// fp64 runs). In fp32 and fp64 the network computes with views of the master weights themselves; in bf16 with rounded
-/// copies. Also the place where a parameter is read and written by its canonical name.
+/// AdamW over flat buffers, one for each (level of first use, holders, part, decay). A buffer's values are what the
+/// network computes with; its gradient is whole on every holder, fp32 (fp64 in fp64 runs); of its replica group each
+/// rank keeps master weights (bf16 runs) and moments for its shard only (ZeRO-1), or all ranks keep all (ZeRO 0).
+/// Buffers are reduced from the last level to the first while the backward pass goes on, and gathered from the first
+/// to the last while the next forward pass begins. Also the place where a parameter is read and written by its
+/// canonical name.
 class Optimizer {
  public:
-  /// What is kept of a parameter by name; moments are undefined for one that does not train.
-  struct State {
-    at::Tensor value, exp_avg, exp_avg_sq;
-  };
-
-  Optimizer(Network& network, const OptimizerConfig& config);
+  /// `mesh` and `network` outlive it.
+  Optimizer(Network& network, const OptimizerConfig& config, Mesh& mesh, bool sharded);
 
   /// Decides what trains from now on. Values stay; so do the moments of what goes on training.
   void begin_stage(const Trains& trains);
 
-  /// Gradient buffers for sum_over_replicas(), in an order that all holders share.
-  std::vector<Bucket> buckets() const;
   void zero_gradients();
-  /// Σ gradient² over the buffers of which `rank` of the vertex-parallel group is the first holder.
-  double squared_norm(int rank) const;
+  /// The gradients of what is first used at `level` or behind it are complete here: starts to add them up over their
+  /// replica groups. Called for descending levels, the same on all ranks.
+  void start_reduction(int level);
+  /// Starts what was not started yet and waits for all of it.
+  void finish_reduction();
+  /// Σ gradient² over what this rank counts: over all ranks of the world each parameter counts once.
+  at::Tensor squared_norm() const;
 
-  /// One AdamW step; gradients are multiplied with `gradient_scale` first (clipping).
+  /// One AdamW step after finish_reduction(); gradients are multiplied with `gradient_scale` first (clipping). Starts
+  /// to gather the new values.
   void update(const std::map<Parameter::Part, double>& lr, double gradient_scale);
+  /// Waits for the values of what is first used up to `level`; without a level for all.
+  void require(int level);
+  void require() { require(network_.graph().levels()); }
+
+  /// Seconds that this rank has waited for reductions and gathers since the last call.
+  double take_waited();
 
   /// Steps that each part has made.
   const std::map<Parameter::Part, int64_t>& steps() const { return steps_; }
@@ -43,32 +52,67 @@ class Optimizer {
   /// The names held here, in storage order.
   std::vector<std::string> names() const;
   const Parameter& parameter(const std::string& name) const;
-  /// Views into the buffers (the master weight where there is one).
+
+  /// What the network computes with: a view, in compute dtype.
+  at::Tensor value(const std::string& name) const;
+
+  enum class Kind { value, exp_avg, exp_avg_sq, gradient };
+  /// Visits every tensor of a kind that is held here, whole: master weights where there are any, moments and gradients
+  /// only of what trains. Collective over the mesh when the optimiser is sharded. A tensor lasts until its visit ends;
+  /// a visit of another kind may take the place of the gradients.
+  void visit(Kind kind, const std::function<void(const std::string& name, const at::Tensor& whole)>& visitor);
+
+  /// Sets a parameter (and its master weight), or its moment, from a tensor of its shape, any dtype. Moments of what
+  /// does not train are refused.
+  void assign(const std::string& name, const at::Tensor& whole, Kind kind = Kind::value);
+  bool has_moments(const std::string& name) const;
+
+  /// What is kept of a parameter by name, as views; moments are undefined for one that does not train. Only where this
+  /// rank owns all of it: alone, or without sharding.
+  struct State {
+    at::Tensor value, exp_avg, exp_avg_sq;
+  };
   State state(const std::string& name) const;
+  /// The same of its gradient: undefined where it does not train.
   at::Tensor gradient(const std::string& name) const;
-  /// Sets the value (and the master weight) of a parameter from one of its shape, any dtype.
-  void assign(const std::string& name, const at::Tensor& value);
 
  private:
-  struct Place {
-    size_t storage;
-    View view;
-  };
+  /// Storages that go through reduction, update and gathering together.
   struct Flat {
+    int level;
     Parameter::Part part;
-    Holders holders;
     bool decays;
-    std::vector<size_t> storages;
-    at::Tensor master, gradient, exp_avg, exp_avg_sq;  // 1-D
+    ReplicaGroup group;
+    std::vector<size_t> storages = {};
+    int64_t count = 0;
+    Shard shard = {};
+    at::Tensor value = {};     // [count], compute dtype: the network's values are views of it
+    at::Tensor gradient = {};  // [count]; this and the next are undefined unless it trains
+    at::Tensor master = {}, exp_avg = {}, exp_avg_sq = {};  // [shard]; in fp32 and fp64 the master is a view of `value`
+    bool reducing = false;
+    Work work = {};
+    bool trains() const { return gradient.defined(); }
   };
-  void build(Flat& flat, const std::vector<State>& before);
+  /// Where a parameter stands: in its storage, and in the flat buffer of it.
+  struct Place {
+    size_t storage, flat;
+    View view;
+    int64_t begin, count;
+  };
+  template <typename F>
+  void each_storage(const Flat& flat, F&& visit);
+  void lay_out(Flat& flat);
+  void start_training(Flat& flat);
+  void stop_training(Flat& flat);
+  void wait(Flat& flat);
+  at::Tensor gather(Flat& flat, Kind kind);
 
   Network& network_;
   OptimizerConfig config_;
+  std::vector<Flat> flats_;  // by level
   std::map<std::string, Place> places_;
-  std::vector<Flat> flats_;
-  std::vector<State> state_;  // by storage: shaped as it
   std::map<Parameter::Part, int64_t> steps_;
+  double waited_ = 0;
 };
 
 }  // namespace lmnet

@@ -6,6 +6,7 @@
 
 #include "model/graph/errors.h"
 #include "model/network.h"
+#include "trainer/cost_table.h"
 #include "trainer/describe.h"
 #include "trainer/schedule.h"
 #include "trainer/tokenizer_files.h"
@@ -92,19 +93,15 @@ Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Train
   return Plan(spec.graph, config.parallel.vertex, ranks / config.parallel.vertex, trains, spec.shape.tied());
 }
 
-std::string describe_run(const Config& config, int ranks) {
+std::string describe_run(const Config& config, int ranks, const MachineOptions& machine) {
+  MachineOptions imagined = machine;
+  if (imagined.device.empty() && config.parallel.device == "cuda") imagined.device = kUsualGpu;
+  const DeviceSpec device = device_spec(imagined);
   const RunSpec run = check_run(config, ranks);
   const ModelSpec& spec = run.model;
   std::string text = draw_topology(spec.graph) + parameter_table(spec, config.train.stages);
   text += fmt::format("tokenizer {} · {} ids\n", run.tokenizer->name(), run.tokenizer->vocabulary());
-  for (const StageConfig& stage : config.train.stages) {
-    Trains trains = parse_trains(stage);
-    Plan plan = plan_of(spec, config, ranks, trains);
-    text += fmt::format("stage {}: {}", stage.name, plan.describe(config.train.micro_batch));
-    text += fmt::format("  weights and optimiser: {} on the fullest rank · {} a token\n",
-                        gib(static_cast<double>(weight_bytes(spec, plan, trains))),
-                        short_count(training_flops_per_token(spec, trains, config.data.sequence_length), "FLOP"));
-  }
+  for (const StageConfig& stage : config.train.stages) text += stage_table(config, spec, ranks, stage, device);
   return text;
 }
 

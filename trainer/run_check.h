@@ -5,6 +5,7 @@
 #include "data/tokenizer.h"
 #include "parallel/plan.h"
 #include "trainer/config/config.h"
+#include "trainer/device_spec.h"
 #include "trainer/model_spec.h"
 
 namespace lmnet {
@@ -25,7 +26,8 @@ RunSpec check_run(const Config& config, int ranks);
 /// The plan of a stage on so many ranks, for a layout that fits.
 Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Trains& trains);
 
-/// Topology, parameters, plan and memory of every stage on so many ranks: `lmnet train --dry-run`.
-std::string describe_run(const Config& config, int ranks);
+/// Topology and parameters, and for each stage what it needs of every rank and how fast it would be on such a machine:
+/// `lmnet train --dry-run`.
+std::string describe_run(const Config& config, int ranks, const MachineOptions& machine = {});
 
 }  // namespace lmnet

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 
 #include "trainer/checkpoint/checkpoint_folder.h"
@@ -39,6 +40,7 @@ void RunFolder::open(const Config& config, const std::string& plan) const {
   if (error) throw_file_error("write", folder_, error.value());
   write_text(folder_ / "config.yaml", to_yaml(config));
   write_text(folder_ / "plan.txt", plan);
+  if (const char* job = std::getenv("LMNET_JOB")) std::ofstream(job) << fs::absolute(folder_).string();
 }
 
 void RunFolder::cut_metrics(int64_t update) const {
@@ -71,21 +73,26 @@ void RunFolder::add_metrics(const Json& line) const {
 }
 
 void RunFolder::set_status(const Status& status) const {
-  write_text(folder_ / "status.json", Json{{"state", status.state},
-                                           {"reason", status.reason},
-                                           {"code", status.code},
-                                           {"update", status.update},
-                                           {"pid", getpid()},
-                                           {"time", now()}}
-                                              .dump(1) +
-                                          "\n");
+  // Ranks that fail at the same moment do not write into each other's file.
+  const auto moment = std::chrono::steady_clock::now().time_since_epoch().count();
+  const fs::path own = folder_ / fmt::format(".status-{}-{}.json", getpid(), moment);
+  write_text(own, Json{{"state", status.state},
+                       {"reason", status.reason},
+                       {"code", status.code},
+                       {"update", status.update},
+                       {"pid", getpid()},
+                       {"time", now()}}
+                          .dump(1) +
+                      "\n");
+  rename_path(own, folder_ / "status.json");
 }
 
-int64_t RunFolder::update() const {
+RunFolder::Status RunFolder::status() const {
   const fs::path file = folder_ / "status.json";
-  if (!path_exists(file)) return 0;
-  const Json status = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  return status.is_object() ? status.value("update", int64_t{0}) : 0;
+  if (!path_exists(file)) return {};
+  const Json json = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return {};
+  return {json.value("state", ""), json.value("reason", ""), json.value("code", 0), json.value("update", int64_t{0})};
 }
 
 }  // namespace lmnet

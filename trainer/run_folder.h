@@ -25,7 +25,8 @@ class RunFolder {
   /// changes lawfully, a line each.
   std::vector<std::string> compare(const Config& config) const;
 
-  /// Makes the folder and writes the effective config and the plan.
+  /// Makes the folder and writes the effective config and the plan. Notes where it is in the file that the environment
+  /// variable LMNET_JOB names, for launch/mpirun: what ended a rank that was killed stands in no rank's power to tell.
   void open(const Config& config, const std::string& plan) const;
 
   /// Renames checkpoints of later updates than `update`, which were passed over as damaged, to `damaged-step-…`, so
@@ -43,8 +44,8 @@ class RunFolder {
     int64_t update = 0;
   };
   void set_status(const Status& status) const;
-  /// The update that status.json tells; 0 without one.
-  int64_t update() const;
+  /// What status.json tells; nothing and 0 without one.
+  Status status() const;
 
  private:
   std::filesystem::path folder_;

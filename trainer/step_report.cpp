@@ -35,7 +35,7 @@ std::string StepReport::line(const RunState& state) const {
       "update {}/{} · {} · loss {:.4f} · norm {:.3g} · lr {} · {:.2f} s · {} tok/s · {:.2f} GiB · {} left",
       state.run.updates, all_updates, short_count(static_cast<double>(state.run.tokens), "t"), result.loss,
       result.grad_norm, short_rate(highest), seconds, short_count(static_cast<double>(tokens_per_update) / seconds),
-      peak_memory_gib(), time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
+      memory_gib, time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
 }
 
 Json StepReport::metrics(const RunState& state) const {
@@ -55,7 +55,7 @@ Json StepReport::metrics(const RunState& state) const {
           {"peak_share", nullptr},  // the peak of a CPU is not known
           {"data_wait", data_wait},
           {"exchange_wait", result.exchange_seconds},
-          {"memory_gib", peak_memory_gib()},
+          {"memory_gib", memory_gib},
           {"batch_hash", fmt::format("{:016x}", batch_hash)},
           {"restart", state.restart},
           {"time", std::time(nullptr)}};

@@ -13,6 +13,7 @@ struct StepReport {
   UpdateResult result;
   std::map<Parameter::Part, double> lr;
   double seconds = 0, data_wait = 0;
+  double memory_gib = 0;  // the most that this rank ever held
   int64_t tokens_per_update = 0, all_updates = 0;
   uint64_t batch_hash = 0;
 

@@ -17,6 +17,7 @@ namespace lmnet {
 
 int exit_code(const std::exception& error) {
   if (auto* agreed = dynamic_cast<const AgreedError*>(&error)) return agreed->code();
+  if (auto* told = dynamic_cast<const RankFailed*>(&error)) return told->code();
   if (dynamic_cast<const ConfigError*>(&error)) return 2;
   if (dynamic_cast<const DataError*>(&error) || dynamic_cast<const CheckpointError*>(&error) ||
       dynamic_cast<const WeightsError*>(&error) || dynamic_cast<const std::system_error*>(&error))

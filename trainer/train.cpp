@@ -9,15 +9,19 @@
 
 #include "data/loader.h"
 #include "model/graph/errors.h"
+#include "parallel/errors.h"
 #include "trainer/batch.h"
 #include "trainer/checkpointer.h"
 #include "trainer/clock.h"
+#include "trainer/cost_table.h"
 #include "trainer/describe.h"
 #include "trainer/log.h"
 #include "trainer/model_spec.h"
+#include "trainer/phases.h"
 #include "trainer/run_check.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_start.h"
+#include "trainer/same_start.h"
 #include "trainer/step_report.h"
 #include "trainer/together.h"
 #include "trainer/tokenizer_files.h"
@@ -31,7 +35,8 @@ namespace fs = std::filesystem;
 /// One run on one rank, from its start to its end.
 class Run {
  public:
-  Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals);
+  Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals,
+      const RankDevice& where);
   int train();
 
  private:
@@ -48,15 +53,19 @@ class Run {
   void validate();
   void save();
   bool due(const std::optional<Span>& every) const;
-  void status(const std::string& state, const std::string& reason = "", int code = 0) const;
+  void status(const std::string& state, const std::string& reason = "", int code = 0);
   void say(const std::string& text) const;
   bool out_of_time() const;
   int stop();
+  std::string here() const { return fmt::format("rank {} on {}", world_.rank(), hosts_[world_.rank()]); }
+  void record(const std::exception& error) const;
 
   Communicator& world_;
   const Config& config_;
   const std::vector<std::string>& hosts_;
   StopSignals& signals_;
+  const RankDevice& where_;
+  Phases phases_;
   bool first_;  // rank 0 prints and keeps the run folder
   RunFolder folder_;
   ModelSpec spec_;
@@ -72,14 +81,17 @@ class Run {
   RunState state_;
   int64_t tokens_per_update_ = 0, all_updates_ = 0, saved_update_ = -1;
   bool stop_ = false;
-  Clock::time_point started_ = Clock::now();
+  Clock::time_point started_ = Clock::now(), told_ = started_;
 };
 
-Run::Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals)
+Run::Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals,
+         const RankDevice& where)
     : world_(world),
       config_(config),
       hosts_(hosts),
       signals_(signals),
+      where_(where),
+      phases_(world, config.parallel.timeouts),
       first_(world.rank() == 0),
       folder_(config.run.folder()) {}
 
@@ -90,12 +102,14 @@ void Run::say(const std::string& text) const {
   std::fflush(stdout);
 }
 
-void Run::status(const std::string& state, const std::string& reason, int code) const {
+void Run::status(const std::string& state, const std::string& reason, int code) {
   if (first_) folder_.set_status({state, reason, code, state_.run.updates});
+  told_ = Clock::now();
 }
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
 void Run::prepare() {
+  require_same_config(world_, hosts_, config_);
   together(world_, [&] {
     signals_.take(config_.checkpoint.on_signal);
     RunSpec run = check_run(config_, world_.size());
@@ -104,6 +118,7 @@ void Run::prepare() {
     if (first_) tokenizer_files_ = read_tokenizer_files(*tokenizer_);
     tokens_per_update_ = config_.train.global_batch * config_.data.sequence_length;
   });
+  require_same_plan(world_, hosts_, config_, spec_, *tokenizer_);
 }
 
 /// Where the run begins: at a checkpoint, or at update 0.
@@ -125,6 +140,7 @@ void Run::choose_start() {
 /// Opens all data before anything is written, so that what is missing or broken is found first.
 void Run::open_data() {
   mesh_.emplace(world_, config_.parallel.vertex);
+  require_same_data(world_, hosts_, config_, /*reads=*/mesh_->vp_rank == 0);
   state_.seed = config_.run.seed;
   if (!resumed_)
     state_.streams = config_.data.streams.value_or(default_streams(config_.train.global_batch, mesh_->dp_size));
@@ -144,10 +160,10 @@ void Run::open_data() {
 }
 
 void Run::open_folder() {
-  size_t stage = std::min<size_t>(state_.stage, config_.train.stages.size() - 1);
-  Trains first_stage = parse_trains(config_.train.stages[stage]);
-  Plan plan = plan_of(spec_, config_, world_.size(), first_stage);
-  std::string picture = draw_topology(spec_.graph) + plan.describe(config_.train.micro_batch);
+  std::string picture = draw_topology(spec_.graph);
+  const DeviceSpec device = device_spec(machine_of(where_.name(), hosts_));
+  for (size_t stage = state_.stage; stage < config_.train.stages.size(); ++stage)
+    picture += stage_table(config_, spec_, world_.size(), config_.train.stages[stage], device);
   together(world_, [&] {
     if (!first_) return;
     folder_.open(config_, picture);
@@ -159,16 +175,14 @@ void Run::open_folder() {
   status("starting");
   for (const std::string& note : notes_) say(note);
   std::string hosts = hosts_.front() + (hosts_.back() == hosts_.front() ? "" : " … " + hosts_.back());
-  say(
-      fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids\n"
-                  "weights and optimiser: {} on the fullest rank",
-                  folder_.path().string(), TORCH_VERSION, world_.size(), hosts, picture,
-                  parameter_table(spec_, config_.train.stages), tokenizer_->name(), tokenizer_->vocabulary(),
-                  gib(static_cast<double>(weight_bytes(spec_, plan, first_stage)))));
+  say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids", folder_.path().string(),
+                  TORCH_VERSION, world_.size(), hosts, picture, parameter_table(spec_, config_.train.stages),
+                  tokenizer_->name(), tokenizer_->vocabulary()));
 }
 
 void Run::build_network() {
-  engine_ = std::make_unique<Engine>(spec_.shape, spec_.graph, spec_.dtype, config_.train.optimizer, *mesh_);
+  engine_ = std::make_unique<Engine>(spec_.shape, spec_.graph, at::TensorOptions(spec_.dtype).device(where_.device),
+                                     config_.train.optimizer, *mesh_, engine_options(config_.parallel));
   if (resumed_) return;
   // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.
   engine_->begin_stage(parse_trains(config_.train.stages.front()));
@@ -184,12 +198,6 @@ void Run::begin_stage() {
     say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
     resumed_.reset();
   }
-  auto hash = static_cast<int64_t>(engine_->plan().hash() >> 1);
-  at::Tensor extremes = at::tensor({hash, -hash}, at::kLong);
-  world_.all_reduce(extremes, Reduction::min);
-  if (extremes[0].item<int64_t>() != -extremes[1].item<int64_t>())
-    throw AgreedError(2,
-                      "the ranks computed different plans: they run different binaries or configs; give all the same");
   say(fmt::format(
       "stage {} ({} of {}) · trains {} parameters", stage.name, state_.stage + 1, config_.train.stages.size(),
       short_count(static_cast<double>(count_parameters(spec_.shape, spec_.graph).trainable(parse_trains(stage))))));
@@ -203,6 +211,7 @@ TokenBatch Run::next_batch() {
 }
 
 void Run::one_update(const Schedule& schedule) {
+  phases_.enter(Phase::step, state_.run.updates + 1);
   auto start = Clock::now();
   TokenBatch batch = next_batch();
   StepReport report;
@@ -231,6 +240,7 @@ void Run::one_update(const Schedule& schedule) {
   report.lr = options.lr;
   report.batch_hash = static_cast<uint64_t>(hash.item<int64_t>());
   report.seconds = seconds_since(start);
+  report.memory_gib = peak_memory_gib(where_);
   report.tokens_per_update = tokens_per_update_;
   report.all_updates = all_updates_;
   if (first_ && due(config_.log.every)) {
@@ -238,8 +248,10 @@ void Run::one_update(const Schedule& schedule) {
     if (result.targets == 0)
       say("warning: this batch has nothing to learn from; look at data.train (of messages, what the assistant says)");
     folder_.add_metrics(report.metrics(state_));
-    status("running");
   }
+  // A status.json that is much older is of a run that is dead.
+  constexpr double heartbeat = 10;
+  if (first_ && (due(config_.log.every) || seconds_since(told_) > heartbeat)) status("running");
 }
 
 bool Run::due(const std::optional<Span>& every) const {
@@ -248,6 +260,7 @@ bool Run::due(const std::optional<Span>& every) const {
 
 void Run::validate() {
   if (validation_->empty()) return;
+  phases_.enter(Phase::evaluation, state_.run.updates);
   ValidationResult result = validation_->run(*engine_);
   if (!first_) return;
   say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result.loss));
@@ -257,6 +270,7 @@ void Run::validate() {
 
 void Run::save() {
   if (saved_update_ == state_.run.updates) return;
+  phases_.enter(Phase::checkpoint, state_.run.updates);
   auto start = Clock::now();
   std::vector<StreamState> streams;
   if (loader_) streams = loader_->state();
@@ -310,6 +324,7 @@ int Run::train_stages() {
     begin_stage();
     status("running");
     if (!train_stage()) return stop();
+    phases_.enter(Phase::start, state_.run.updates);
     ++state_.stage;
     state_.in_stage = {};
   }
@@ -323,8 +338,24 @@ int Run::train_stages() {
   return 0;
 }
 
+/// What this rank knows of the end of a run that fails: its log, and status.json, where the first cause stays.
+void Run::record(const std::exception& error) const {
+  if (log_) log_->error(fmt::format("{}, in {}: {}", here(), phases_.describe(), sentence(error)));
+  const bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
+  const bool told = dynamic_cast<const RankFailed*>(&error) != nullptr;
+  // A rank that fails alone writes it itself; rank 0 what all agree on, and what it is told, in case that the rank
+  // which failed cannot write.
+  if ((agreed || told) && !first_) return;
+  if (!folder_.exists() || (log_ && !agreed && folder_.status().state == "failed")) return;
+  const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
+  // Refused before it began, it leaves the run that lies there where it stood.
+  folder_.set_status({"failed", own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error),
+                      exit_code(error), log_ ? state_.run.updates : folder_.status().update});
+}
+
 int Run::train() {
   try {
+    phases_.enter(Phase::start, 0);
     prepare();
     choose_start();
     open_data();
@@ -332,15 +363,9 @@ int Run::train() {
     open_folder();
     return train_stages();
   } catch (const std::exception& error) {
-    if (log_) log_->error(sentence(error));
-    // A rank that fails alone tells it itself: the first one may never hear of it.
-    bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
-    if ((first_ || !agreed) && folder_.exists()) {
-      try {
-        // Refused before it began, it leaves the run that lies there where it stood.
-        folder_.set_status({"failed", sentence(error), exit_code(error), log_ ? state_.run.updates : folder_.update()});
-      } catch (const std::exception&) {  // the first cause is what counts
-      }
+    try {
+      record(error);
+    } catch (const std::exception&) {  // the first cause is what counts
     }
     throw;
   }
@@ -348,8 +373,9 @@ int Run::train() {
 
 }  // namespace
 
-int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals) {
-  return Run(world, config, hosts, signals).train();
+int train(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals,
+          const RankDevice& where) {
+  return Run(world, config, hosts, signals, where).train();
 }
 
 }  // namespace lmnet

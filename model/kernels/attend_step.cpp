@@ -1,6 +1,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/lanes.h"
 
@@ -153,6 +154,7 @@ at::Tensor attend_step(const at::Tensor& q, const at::Tensor& k, const at::Tenso
                 q.scalar_type());
   TORCH_CHECK(std::ranges::min(start) >= 0 && std::ranges::max(start) < room, "attend_step: no slot ", start, " of ",
               room);
+  if (!q.is_cpu()) return composite::attend_step(q, k, v, keys, values, start, scale);
   const int64_t shared = heads / groups, longest = *std::ranges::max_element(start) + 1;
   const at::Tensor output = at::empty({items, 1, heads * width}, q.options());
   with_element_of(q, "attend_step", [&]<class Element>(Element) {

@@ -1,5 +1,6 @@
 #include <ATen/Parallel.h>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/vector.h"
 
@@ -72,13 +73,15 @@ void cross_entropy_inplace(at::Tensor& logits, const at::Tensor& targets, const 
   const int64_t rows = logits.size(0), width = logits.size(1);
   const auto check = [&](const at::Tensor& tensor, at::ScalarType type, const char* name) {
     TORCH_CHECK(tensor.sizes() == at::IntArrayRef{rows} && tensor.scalar_type() == type && tensor.is_contiguous() &&
-                    tensor.is_cpu(),
+                    tensor.device() == logits.device(),
                 "cross_entropy_inplace: ", name, " ", tensor.sizes(), " of ", tensor.scalar_type(),
-                " must be contiguous [M] of ", type, " on the CPU, for logits ", logits.sizes(), ".");
+                " must be contiguous [M] of ", type, " on ", logits.device(), ", for logits ", logits.sizes(), ".");
   };
   check(targets, at::kLong, "targets");
   check(mask, at::kBool, "mask");
   check(losses, wide_type(logits), "losses");
+  if (!logits.is_cpu())
+    return composite::cross_entropy_inplace(logits, targets, mask, scale, losses, want_gradient, smoothing);
   with_element_of(logits, "cross_entropy_inplace", [&]<class Element>(Element) {
     at::parallel_for(0, rows, grain(width), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {

@@ -1,8 +1,8 @@
 #pragma once
 // Fused operators of the transformer block on CPU, each differentiable once. Composite ATen would walk the memory five
-// to eight times for what is one walk here.
+// to eight times for what is one walk here. Tensors on another device go to composite.h, all of a call on the same one.
 //
-// All take bfloat16, float32 or float64 tensors on CPU; bfloat16 is computed in float32 and rounded once, float64 in
+// All take bfloat16, float32 or float64 tensors; on CPU bfloat16 is computed in float32 and rounded once, float64 in
 // float64. NaN and infinities go through as in ATen. Results do not depend on the number of threads. Wrong shapes,
 // element types or devices throw c10::Error, as in ATen.
 

@@ -1,6 +1,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/lanes.h"
 
@@ -93,6 +94,7 @@ at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const 
   TORCH_CHECK(!bias.defined() ||
                   (bias.scalar_type() == weight.scalar_type() && bias.sizes() == at::IntArrayRef({modules, outputs})),
               "linear_few_rows: the bias is ", bias.sizes(), ", the weight ", weight.sizes());
+  if (!x.is_cpu()) return composite::linear_few_rows(x, weight, bias);
   const at::Tensor wide = x.to(wide_type(x)).contiguous();
   const at::Tensor offset = bias.defined() ? bias.contiguous() : bias;
   const at::Tensor y = at::empty({modules, rows, outputs}, x.options());

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/vector.h"
 
@@ -169,10 +170,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> qkv_rotary(const at::Tensor& qkv,
     const bool fits = table.dim() == 2   ? table.sizes() == at::IntArrayRef{qkv.size(1), K}
                       : table.dim() == 3 ? table.sizes() == at::IntArrayRef{qkv.size(0), qkv.size(1), K}
                                          : false;
-    TORCH_CHECK(fits && table.sizes() == cos.sizes() && table.scalar_type() == wide_type(qkv) && table.is_cpu(),
-                "qkv_rotary: the table ", table.sizes(), " of ", table.scalar_type(), " does not fit qkv ", qkv.sizes(),
-                " of ", qkv.scalar_type(), ": cos and sin are [T, K] or [N, T, K] in ", wide_type(qkv), ".");
+    TORCH_CHECK(
+        fits && table.sizes() == cos.sizes() && table.scalar_type() == wide_type(qkv) && table.device() == qkv.device(),
+        "qkv_rotary: the table ", table.sizes(), " of ", table.scalar_type(), " does not fit qkv ", qkv.sizes(), " of ",
+        qkv.scalar_type(), ": cos and sin are [T, K] or [N, T, K] in ", wide_type(qkv), ".");
   }
+  if (!qkv.is_cpu()) return composite::qkv_rotary(qkv, cos, sin, H, G, K);
   const auto parts = QkvRotary::apply(qkv, cos.contiguous(), sin.contiguous(), H, G);
   return {parts[0], parts[1], parts[2]};
 }

@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/vector.h"
 
@@ -153,7 +154,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   TORCH_CHECK(x.dim() == 3 && weight.dim() == 2 && weight.size(0) == x.size(0) && weight.size(1) == x.size(2),
               "rms_norm: x ", x.sizes(), " and weight ", weight.sizes(), " are not [E, M, D] and [E, D].");
-  return RmsNorm::apply(x, weight, eps);
+  return x.is_cpu() ? RmsNorm::apply(x, weight, eps) : composite::rms_norm(x, weight, eps);
 }
 
 }  // namespace lmnet

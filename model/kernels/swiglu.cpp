@@ -3,6 +3,7 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "model/kernels/composite.h"
 #include "model/kernels/kernels.h"
 #include "model/kernels/vector.h"
 
@@ -82,7 +83,7 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
 at::Tensor swiglu(const at::Tensor& gate_up) {
   TORCH_CHECK(gate_up.dim() > 0 && gate_up.size(-1) % 2 == 0, "swiglu: the last dimension of ", gate_up.sizes(),
               " does not halve into gate and up.");
-  return Swiglu::apply(gate_up);
+  return gate_up.is_cpu() ? Swiglu::apply(gate_up) : composite::swiglu(gate_up);
 }
 
 }  // namespace lmnet

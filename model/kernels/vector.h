@@ -15,7 +15,12 @@
 #include <limits>
 #include <type_traits>
 
+#ifdef __SANITIZE_THREAD__
+// The choice among the clones runs before that sanitizer has started, and would crash.
+#define LMNET_VECTORISED
+#else
 #define LMNET_VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
 #define LMNET_INLINE inline __attribute__((always_inline))
 
 namespace lmnet::kernels {

@@ -38,7 +38,7 @@ void expect_like_plain(const Case& c, double scale, double tolerance, double smo
   at::Tensor weight_gradient =
       at::ones(weight.sizes(), c.hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
   const HeadLoss result = head_loss(c.hidden, c.weight, c.targets, c.learn, scale, true, weight_gradient, smoothing);
-  EXPECT_NEAR(result.sum, sum, tolerance * sum);
+  EXPECT_NEAR(result.sum.item<double>(), sum, tolerance * sum);
   expect_near(result.hidden_gradient, at::matmul(d_logits, weight), tolerance);
   expect_near(weight_gradient - 1, at::matmul(d_logits.t(), hidden), tolerance);
 }
@@ -68,7 +68,7 @@ TEST(HeadLoss, positions_that_do_not_count_have_no_loss_no_gradient_and_any_targ
   const HeadLoss result = head_loss(c.hidden, c.weight, c.targets, c.learn, 1, true);
   EXPECT_EQ(result.hidden_gradient.index({c.learn.logical_not()}).abs().max().item<double>(), 0);
   const HeadLoss none = head_loss(c.hidden, c.weight, c.targets, at::zeros({20}, at::kBool), 1, true);
-  EXPECT_EQ(none.sum, 0);
+  EXPECT_EQ(none.sum.item<double>(), 0);
   EXPECT_EQ(none.hidden_gradient.abs().max().item<double>(), 0);
 }
 
@@ -76,7 +76,8 @@ TEST(HeadLoss, without_gradients_gives_the_same_sum) {
   const Case c(300, 20'000);
   const HeadLoss result = head_loss(c.hidden, c.weight, c.targets, c.learn, 1, false);
   EXPECT_FALSE(result.hidden_gradient.defined());
-  EXPECT_DOUBLE_EQ(result.sum, head_loss(c.hidden, c.weight, c.targets, c.learn, 1, true).sum);
+  EXPECT_DOUBLE_EQ(result.sum.item<double>(),
+                   head_loss(c.hidden, c.weight, c.targets, c.learn, 1, true).sum.item<double>());
 }
 
 TEST(HeadLoss, a_target_outside_the_vocabulary_is_refused) {

@@ -14,7 +14,7 @@ using test::Tensors;
 using test::tiny_backbone;
 
 Parameter weight(const std::string& name, int64_t out, int64_t in, Parameter::Initial initial = {}) {
-  return {Parameter::Part::edges, initial, {0}, at::empty({1, out, in}), {}, {{name, 0, 0, out}}};
+  return {Parameter::Part::edges, initial, {0}, 0, at::empty({1, out, in}), {}, {{name, 0, 0, out}}};
 }
 
 at::Tensor initial(const std::string& name, uint64_t seed, int64_t out = 64, int64_t in = 64) {

@@ -118,14 +118,15 @@ void bind_gradients(Network& network, const Trains& stage) {
   for (Parameter& parameter : network.parameter_storage()) {
     const bool train = trains(stage, parameter.part);
     parameter.value.set_requires_grad(train);
-    parameter.gradient = train ? at::zeros(parameter.value.sizes(), network.accumulation_dtype()) : at::Tensor();
+    const auto options = parameter.value.options().dtype(network.accumulation_dtype());
+    parameter.gradient = train ? at::zeros(parameter.value.sizes(), options) : at::Tensor();
   }
 }
 
 namespace {
 
 at::Tensor copy_of(const at::Tensor& whole, const View& view) {
-  return slice(whole.detach(), view).to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
+  return slice(whole.detach(), view).to(at::kCPU, at::kDouble, /*non_blocking=*/false, /*copy=*/true);
 }
 
 bool trains_name(const Network& network, const Trains& stage, const std::string& name) {
@@ -172,13 +173,15 @@ void expect_close(const Tensors& actual, const Tensors& expected, double toleran
 double walk_gradients(Network& network, const Sequence& sequence, const Trains& stage, double scale) {
   const Layout layout = whole_layout(network.graph(), sequence.rows());
   LocalExchange exchange;
-  return Walk(network, layout, exchange, gradient_gaps(network.graph(), stage)).loss_and_gradients(sequence, scale);
+  return Walk(network, layout, exchange, gradient_gaps(network.graph(), stage))
+      .loss_and_gradients(sequence, scale)
+      .item<double>();
 }
 
 double walk_loss(Network& network, const Sequence& sequence) {
   const Layout layout = whole_layout(network.graph(), sequence.rows());
   LocalExchange exchange;
-  return Walk(network, layout, exchange, gradient_gaps(network.graph(), {})).loss(sequence);
+  return Walk(network, layout, exchange, gradient_gaps(network.graph(), {})).loss(sequence).item<double>();
 }
 
 Tensors twin_gradients(const Network& network, const Sequence& sequence, const Trains& stage, double scale,

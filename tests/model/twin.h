@@ -51,8 +51,8 @@ void randomise(Network& network, uint64_t seed = 1, double size = 0.3);
 /// Makes the parameters of `stage` train, the others not, with gradients of zero.
 void bind_gradients(Network& network, const Trains& stage);
 
-Tensors weights_of(const Network& network);    // copies in fp64
-Tensors gradients_of(const Network& network);  // copies in fp64, of the parameters that train
+Tensors weights_of(const Network& network);    // copies in fp64 on the host
+Tensors gradients_of(const Network& network);  // copies in fp64 on the host, of the parameters that train
 
 /// Largest difference over largest value, tensor by tensor (absolute where `expected` is zero), is below `tolerance`.
 void expect_close(const Tensors& actual, const Tensors& expected, double tolerance);

@@ -3,34 +3,91 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 
+#include "parallel/communication_thread.h"
+#include "parallel/device_backend.h"
 #include "parallel/errors.h"
+#include "parallel/host_communicator.h"
 #include "parallel/thread_communicator.h"
+#include "parallel/thread_transport.h"
 #include "tests/parallel/communicator_contract.h"
 
 namespace lmnet {
 namespace {
 
 using ::testing::HasSubstr;
+using namespace std::chrono_literals;
 
 class CommunicatorContract : public ::testing::TestWithParam<std::tuple<testing::ContractCase, int>> {};
 
-TEST_P(CommunicatorContract, holds_for_threads) {
-  const auto& [contract_case, size] = GetParam();
-  EXPECT_NO_THROW(run_ranks(size, contract_case.check));
+std::string case_name(const ::testing::TestParamInfo<std::tuple<testing::ContractCase, int>>& instance) {
+  return std::string(std::get<0>(instance.param).name) + "_np" + std::to_string(std::get<1>(instance.param));
 }
 
-INSTANTIATE_TEST_SUITE_P(Threads, CommunicatorContract,
-                         ::testing::Combine(::testing::ValuesIn(testing::communicator_contract().begin(),
-                                                                testing::communicator_contract().end()),
-                                            ::testing::Values(1, 2, 3, 4)),
-                         [](const auto& instance) {
-                           return std::string(std::get<0>(instance.param).name) + "_np" +
-                                  std::to_string(std::get<1>(instance.param));
-                         });
+TEST_P(CommunicatorContract, holds_for_threads) {
+  const auto& [contract_case, size] = GetParam();
+  ASSERT_GE(size, contract_case.ranks);
+  EXPECT_NO_THROW(run_ranks(size, [check = contract_case.check](Communicator& world) { check(world, at::kCPU); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Collectives, CommunicatorContract,
+                         ::testing::Combine(::testing::ValuesIn(testing::communicator_contract()),
+                                            ::testing::Values(1, 2, 3, 4, 8)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Queues, CommunicatorContract,
+                         ::testing::Combine(::testing::ValuesIn(testing::communicator_queues()),
+                                            ::testing::Values(1, 2, 3, 4, 8)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Failures, CommunicatorContract,
+                         ::testing::Combine(::testing::ValuesIn(testing::communicator_failures()),
+                                            ::testing::Values(2, 3, 8)),
+                         case_name);
+
+/// One rank: NCCL takes no two on one GPU.
+class NcclContract : public ::testing::TestWithParam<testing::ContractCase> {};
+
+TEST_P(NcclContract, holds_on_a_gpu) {
+  if (!has_nvidia_driver()) {
+    GTEST_SKIP() << "no NVIDIA GPU";
+  }
+  const std::shared_ptr<DeviceBackend> backend = open_cuda_backend(cuda_module_path());
+  if (backend->count() == 0) {
+    GTEST_SKIP() << backend->trouble();
+  }
+  const at::Device device = backend->use(0);
+  const auto world = backend->world(std::move(make_thread_communicators(1).front()), device);
+  EXPECT_NO_THROW(GetParam().check(*world, device));
+}
+
+INSTANTIATE_TEST_SUITE_P(Collectives, NcclContract, ::testing::ValuesIn(testing::communicator_contract()),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+INSTANTIATE_TEST_SUITE_P(Queues, NcclContract, ::testing::ValuesIn(testing::communicator_queues()),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+
+/// Tensors on the GPU whose messages the host carries.
+class StagedContract : public ::testing::TestWithParam<testing::ContractCase> {};
+
+TEST_P(StagedContract, holds_on_a_gpu) {
+  if (!has_nvidia_driver()) {
+    GTEST_SKIP() << "no NVIDIA GPU";
+  }
+  const std::shared_ptr<DeviceBackend> backend = open_cuda_backend(cuda_module_path());
+  if (backend->count() == 0) {
+    GTEST_SKIP() << backend->trouble();
+  }
+  const at::Device device = backend->use(0);
+  EXPECT_NO_THROW(run_ranks(2, [&](Communicator& world) { GetParam().check(world, device); }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Collectives, StagedContract, ::testing::ValuesIn(testing::communicator_contract()),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+INSTANTIATE_TEST_SUITE_P(Queues, StagedContract, ::testing::ValuesIn(testing::communicator_queues()),
+                         [](const auto& instance) { return std::string(instance.param.name); });
 
 TEST(RunRanks, gives_every_rank_its_number) {
   std::atomic<int> seen = 0;
@@ -49,9 +106,9 @@ TEST(RunRanks, throws_the_failure_and_not_what_it_caused_in_ranks_that_wait) {
     }
     try {
       world.barrier();
-    } catch (const CommunicationError& error) {
-      EXPECT_THAT(error.what(), HasSubstr("rank 1 failed"));
-      EXPECT_THAT(error.what(), HasSubstr("barrier"));
+    } catch (const RankFailed& error) {
+      EXPECT_EQ(error.rank(), 1);
+      EXPECT_STREQ(error.what(), "the cause");
       ++woken;
       throw;
     }
@@ -60,49 +117,69 @@ TEST(RunRanks, throws_the_failure_and_not_what_it_caused_in_ranks_that_wait) {
   EXPECT_EQ(woken, 3);
 }
 
-TEST(ThreadCommunicator, abort_wakes_ranks_in_other_groups_of_the_world) {
-  std::atomic<int> woken = 0;
+TEST(ThreadCommunicator, a_barrier_holds_until_all_have_come) {
+  std::atomic<int> come = 0;
   run_ranks(4, [&](Communicator& world) {
-    const auto pair = world.split(world.rank() / 2);
-    if (world.rank() == 3) {
-      pair->abort(4);
-      return;
-    }
-    EXPECT_THROW(
-        for (;;) { pair->barrier(); }, CommunicationError);
-    EXPECT_THROW(world.barrier(), CommunicationError) << "a rank that comes to wait after the abort";
-    ++woken;
-  });
-  EXPECT_EQ(woken, 3);
-}
-
-TEST(ThreadCommunicator, counts_that_disagree_fail_on_every_rank) {
-  std::atomic<int> failed = 0;
-  run_ranks(3, [&](Communicator& world) {
-    const at::Tensor send = at::zeros({3});
-    const std::vector<int64_t> ones(3, 1);
-    std::vector<int64_t> counts(3, 1);
-    counts[1] += world.rank() == 2;
-    at::Tensor receive = at::zeros({3 + (world.rank() == 2)});
-    try {
-      world.all_to_all(send, ones, receive, counts);
-    } catch (const CommunicationError& error) {
-      EXPECT_THAT(error.what(), HasSubstr("all_to_all"));
-      EXPECT_THAT(error.what(), HasSubstr("rank 1 sends 4 bytes to rank 2, which expects 8"));
-      ++failed;
+    for (int round = 1; round <= 20; ++round) {
+      ++come;
+      world.barrier();
+      EXPECT_GE(come, 4 * round);
+      world.barrier();
     }
   });
-  EXPECT_EQ(failed, 3);
 }
 
 TEST(ThreadCommunicator, calls_that_disagree_fail_on_every_rank) {
   std::atomic<int> failed = 0;
   run_ranks(2, [&](Communicator& world) {
     at::Tensor tensor = at::zeros({1});
-    EXPECT_THROW(world.rank() == 0 ? world.barrier() : world.all_reduce(tensor), CommunicationError);
-    ++failed;
+    try {
+      world.rank() == 0 ? world.barrier() : world.all_reduce(tensor);
+    } catch (const CommunicationError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("barrier"));
+      EXPECT_THAT(error.what(), HasSubstr("all_reduce"));
+      ++failed;
+    }
   });
   EXPECT_EQ(failed, 2);
+}
+
+TEST(ThreadCommunicator, counts_of_which_one_end_expects_nothing_are_found) {
+  run_ranks(2, [&](Communicator& world) {
+    const std::vector<int64_t> none(2, 0);
+    const std::vector<int64_t> one{world.rank() == 1 ? 1 : 0, 0};
+    at::Tensor receive = at::zeros({0});
+    EXPECT_THROW(world.all_to_all(at::zeros({one[0]}), one, receive, none), CommunicationError);
+  });
+}
+
+TEST(ThreadCommunicator, what_is_under_way_when_all_is_closed_ends) {
+  Work work;
+  at::Tensor tensor = at::ones({100});
+  {
+    const auto communicators = make_thread_communicators(2);
+    work = communicators.front()->start_all_reduce(tensor);
+    EXPECT_FALSE(work.done());
+  }
+  EXPECT_TRUE(work.done());
+  EXPECT_THROW(work.wait(), CommunicationError);
+  EXPECT_TRUE(at::equal(tensor, at::ones({100})));
+}
+
+TEST(CommunicationThread, ends_the_process_when_nobody_takes_a_failure_up) {
+  const std::vector<std::shared_ptr<Bell>> bells{std::make_shared<Bell>(), std::make_shared<Bell>()};
+  auto transports = make_thread_transports(bells);
+  std::promise<std::string> cause;
+  std::once_flag once;
+  const auto thread = std::make_shared<CommunicationThread>(std::move(transports[0]), bells[0]);
+  thread->end_process_with(
+      [&](const CommunicationError& error) { std::call_once(once, [&] { cause.set_value(error.what()); }); }, 100ms);
+  HostCommunicator world(thread, {0, 1}, 1);
+  world.enter("update 3", 50ms);
+  at::Tensor tensor = at::ones({1});
+  const Work work = world.start_all_reduce(tensor);
+  EXPECT_THAT(cause.get_future().get(), HasSubstr("rank 0: update 3: all_reduce: no answer"));
+  EXPECT_TRUE(work.done());
 }
 
 }  // namespace

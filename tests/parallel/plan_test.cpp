@@ -13,6 +13,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -318,13 +319,40 @@ TEST(Plan, the_hash_is_equal_for_equal_and_different_for_different_inputs) {
   EXPECT_EQ(hashes.size(), count);
 }
 
-TEST(Plan, prints_what_each_rank_runs_and_sends) {
+TEST(Plan, names_its_sizes_in_one_line) {
   const Graph graph = Graph::layered("1-4-4-4-1");
-  const Plan plan(graph, 4, 2, {.edges = true}, true);
-  EXPECT_THAT(plan.describe(8), AllOf(HasSubstr("8 ranks = 2 data × 4 vertex · 8 rows a replica"),
-                                      HasSubstr("1: 0[2,4)"), HasSubstr("3: 3[0,8)"),
-                                      HasSubstr("sends 96 rows, back too"), HasSubstr("head"), HasSubstr("2: [4,6)")));
-  EXPECT_THAT(plan.describe(1), HasSubstr("3: -"));
+  EXPECT_THAT(Plan(graph, 4, 2, {.edges = true}, true).describe(8),
+              AllOf(HasSubstr("8 ranks = 2 data × 4 vertex · 8 rows a replica"), EndsWith("\n")));
+}
+
+TEST(Plan, pieces_are_two_halves_where_there_is_something_to_hide) {
+  const Graph graph = Graph::layered("1-2-1");
+  const Plan alone = plan_of(graph, 1), two = plan_of(graph, 2);
+  EXPECT_THAT(alone.pieces(8, true), ElementsAre(RowRange{0, 8}));
+  EXPECT_THAT(two.pieces(8, false), ElementsAre(RowRange{0, 8}));
+  EXPECT_THAT(two.pieces(8, true), ElementsAre(RowRange{0, 4}, RowRange{4, 8}));
+  EXPECT_THAT(two.pieces(5, true), ElementsAre(RowRange{0, 2}, RowRange{2, 5}));
+  EXPECT_THAT(two.pieces(3, true), ElementsAre(RowRange{0, 2}, RowRange{2, 3}));
+  for (const int64_t rows : {0, 1, 2}) EXPECT_THAT(two.pieces(rows, true), ElementsAre(RowRange{0, rows}));
+}
+
+TEST(Plan, pieces_give_the_fullest_rank_of_a_level_no_more_rows_than_the_whole) {
+  for_all_plans([](const Graph& graph, const Plan& plan, int64_t rows) {
+    const std::vector<RowRange> pieces = plan.pieces(rows, true);
+    ASSERT_EQ(pieces.front().begin, 0);
+    ASSERT_EQ(pieces.back().end, rows);
+    for (int l = 0; l <= graph.levels(); ++l) {
+      int64_t most = 0, most_in_pieces = 0;
+      for (const std::vector<int64_t>& here : items(graph, plan, l, rows)) most = std::max(most, std::ssize(here));
+      for (const RowRange piece : pieces) {
+        int64_t most_here = 0;
+        for (const std::vector<int64_t>& here : items(graph, plan, l, piece.size()))
+          most_here = std::max(most_here, std::ssize(here));
+        most_in_pieces += most_here;
+      }
+      ASSERT_EQ(most_in_pieces, most) << "level " << l;
+    }
+  });
 }
 
 }  // namespace

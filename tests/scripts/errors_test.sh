@@ -40,6 +40,15 @@ refused 2 'did you mean --ranks?' 1 train tiny.yaml --rnks 3
 refused 2 'see `lmnet help`' 1 -x
 [ "$("$lmnet" help generate | grep -c 'Usage: lmnet generate \[OPTIONS\]')" = 1 ] || fail "help generate: $("$lmnet" help generate | head -2)"
 
+# Ranks that a launcher started but that do not see each other would each train by itself.
+for variable in SLURM_STEP_NUM_TASKS=2 WORLD_SIZE=2 PMI_SIZE=2; do
+  code=0
+  env "$variable" "$lmnet" "${train[@]}" >out.txt 2>&1 || code=$?
+  [ "$code" = 4 ] || fail "alone with $variable: ended with $code: $(cat out.txt)"
+  grep -q '2 ranks, but MPI sees only one' out.txt || fail "alone with $variable: $(cat out.txt)"
+  [ ! -e runs ] || fail "alone with $variable: wrote a run folder"
+done
+
 # A full disk is told.
 if [ -e /dev/full ]; then
   for words in 'help config' 'inspect tiny.yaml' 'tokenize bytes data/text.jsonl'; do

@@ -8,7 +8,7 @@ chmod 755 "$work"
 trap '{ umount "$work/copy/.deps" || true; } 2>/dev/null; rm -rf "$work"' EXIT
 unset CMAKE_PREFIX_PATH "${!PIP_@}"
 export PIP_NO_INDEX=1 PIP_FIND_LINKS=$work/wheels PIP_CONFIG_FILE=/dev/null
-export LMNET_OS_RELEASE=$work/debian12 PATH=$work/bin:$PATH
+export LMNET_OS_RELEASE=$work/debian12 PATH=$work/bin:$PATH CUDA_PATH=$work/no_toolkit
 
 # stand_in NAME TEXT: a program that shadows the machine's own.
 stand_in() {
@@ -21,7 +21,7 @@ fresh_copy() {
   rm -rf "${work:?}/copy" "${work:?}/bin"
   mkdir -p "$work/copy/launch" "$work/bin"
   cp "$source_root/launch/setup" "$work/copy/launch/"
-  cp "$work/requirements.txt" "$work/copy/launch/"
+  cp "$work/requirements.txt" "$work/requirements-cuda.txt" "$work/copy/launch/"
   # shellcheck disable=SC2016
   stand_in dpkg-query 'printf "%s:installed\n" "$@"'
 }
@@ -34,10 +34,11 @@ work = sys.argv[1]
 version = sys.version_info[:2] if (3, 10) <= sys.version_info[:2] <= (3, 14) else (3, 11)
 python = "cp%d%d" % version
 os.makedirs(f"{work}/wheels")
-pins = []
+pins, cuda_pins = [], []
 for name, version, tag, files in [
     ("torch", "2.11.0", f"{python}-{python}-manylinux_2_28_x86_64", ["torch/include/ATen/ATen.h", "torch/lib/libtorch_cpu.so", "torch/version.py"]),
     ("nvidia_cuda_runtime", "13.0.96", "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64", ["nvidia/cu13/lib/libcudart.so.13"]),
+    ("nvidia_cufile", "1.15.1.6", "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64", ["nvidia/cu13/lib/libcufile.so.0"]),
 ]:
     path = f"{work}/wheels/{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
@@ -48,8 +49,9 @@ for name, version, tag, files in [
         wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n")
         wheel.writestr(f"{info}/RECORD", "")
     digest = hashlib.sha256(open(path, "rb").read()).hexdigest()
-    pins.append(f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}\n")
+    (cuda_pins if "cufile" in name else pins).append(f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}\n")
 open(f"{work}/requirements.txt", "w").writelines(pins)
+open(f"{work}/requirements-cuda.txt", "w").writelines(cuda_pins)
 PYTHON
 }
 
@@ -85,6 +87,19 @@ begin=$SECONDS
 expect 0 '^$' 'a second call is silent'
 if [ -e "$source_root/.deps/libtorch-2.11.0/requirements.txt" ]; then "$source_root/launch/setup" >/dev/null; fi
 check 'a second call is quick' test $((SECONDS - begin)) -le 3
+
+# A toolkit that comes later.
+for_cuda() { [ -e "$work/copy/.deps/libtorch-2.11.0/nvidia/cu13/lib/libcufile.so.0" ]; }
+check 'without a toolkit nothing is brought for it' eval '! for_cuda'
+mkdir -p "$work/toolkit/include"
+echo '#define CUDA_VERSION 13000' >"$work/toolkit/include/cuda.h"
+# shellcheck disable=SC2016
+stand_in unzip 'kill -KILL $PPID'
+expect 137 '' 'killed while unpacking the libraries for CUDA' env CUDA_PATH="$work/toolkit"
+rm "$work/bin/unzip"
+expect 0 'Libraries for CUDA: unpacking' 'the next call mends that' env CUDA_PATH="$work/toolkit"
+check 'what a toolkit lacks lies beside LibTorch' eval 'for_cuda && ready && nothing_half'
+expect 0 '^$' 'the next call is silent' env CUDA_PATH="$work/toolkit"
 
 fresh_copy
 # shellcheck disable=SC2016

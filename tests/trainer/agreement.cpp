@@ -3,12 +3,14 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <ostream>
 #include <set>
 
 #include "parallel/thread_communicator.h"
+#include "tests/trainer/random_cases.h"
 
 namespace lmnet::testing {
 namespace {
@@ -90,10 +92,20 @@ void compare(const char* what, const std::vector<double>& got, const std::vector
   }
 }
 
+/// The grids with every choice of sharding and overlap, or (pairwise) each with one of them, so that neighbours differ.
+std::vector<Grid> with_choices(const std::vector<Grid>& grids, bool all, size_t shift) {
+  constexpr std::array<EngineOptions, 4> choices = {{{true, true}, {false, false}, {false, true}, {true, false}}};
+  std::vector<Grid> chosen;
+  for (size_t g = 0; g < grids.size(); ++g)
+    for (size_t c = 0; c < choices.size(); ++c)
+      if (all || c == (g + shift) % choices.size()) chosen.push_back({grids[g].data, grids[g].vertex, choices[c]});
+  return chosen;
+}
+
 /// Topologies with everything trained: the matrix of the design.
 std::vector<Case> matrix(at::ScalarType dtype) {
   std::vector<Case> cases;
-  for (const char* topology : {"1", "1-2-1", "1-4-4-4-1", "2-3-1", "skip"})
+  for (const char* topology : {"1", "1-2-1", "1-4-4-4-1", "1-3-2-1", "2-3-1", "skip"})
     cases.push_back(
         {.name = fmt::format("{} {}", topology, at::toString(dtype)), .topology = topology, .dtype = dtype});
   return cases;
@@ -161,7 +173,7 @@ std::vector<Case> special_cases() {
 }  // namespace
 
 std::string Grid::name() const {
-  return fmt::format("{}x{}", data, vertex);
+  return fmt::format("{}x{}{}{}", data, vertex, parallel.sharded ? "" : " zero 0", parallel.overlap ? "" : " in turn");
 }
 
 Tolerance tolerance_of(at::ScalarType dtype) {
@@ -196,6 +208,7 @@ NetworkShape shape_of(const Case& run) {
 
 Graph graph_of(const Case& run) {
   if (run.topology == "skip") return skip_graph(run.options);
+  if (run.topology.starts_with("random ")) return random_graph(std::stoull(run.topology.substr(7)), run.options);
   if (run.topology == "groups")  // a level of two groups, one of which has a vertex on another level too
     return Graph::explicit_graph(
         {{"a", "x"}, {"b", "x"}, {"c", "y"}, {"d", "y"}, {"e", "z"}},
@@ -229,18 +242,18 @@ void initialize(Engine& engine) {
   engine.initialize(kSeed);
   Optimizer& optimizer = engine.optimizer();
   for (const std::string& name : optimizer.names()) {
-    at::Tensor value = optimizer.state(name).value.to(at::kDouble);
+    at::Tensor value = optimizer.value(name).to(at::kCPU, at::kDouble);
     bool drawn = optimizer.parameter(name).initial.drawn();
     at::Tensor wave = at::arange(value.numel(), at::kDouble).add(static_cast<double>(name.size())).sin();
     optimizer.assign(name, drawn ? value * 5 : value + 0.1 * wave.view(value.sizes()));
   }
 }
 
-Outcome train(const Case& run, Communicator& world, int vertex_parallel, int64_t micro_batch) {
-  Mesh mesh(world, vertex_parallel);
-  Engine engine(shape_of(run), graph_of(run), run.dtype, OptimizerConfig{}, mesh);
+Outcome train(const Case& run, Communicator& world, const Grid& grid, int64_t micro_batch) {
+  Mesh mesh(world, grid.vertex);
+  Engine engine(shape_of(run), graph_of(run), run.dtype, OptimizerConfig{}, mesh, grid.parallel);
   initialize(engine);
-  const Optimizer& optimizer = engine.optimizer();
+  Optimizer& optimizer = engine.optimizer();
   Outcome outcome;
   int update = 0;
   for (size_t s = 0; s < run.stages.size(); ++s) {
@@ -249,9 +262,9 @@ Outcome train(const Case& run, Communicator& world, int vertex_parallel, int64_t
       Sequence batch = rows_of_replica(global_batch(run, update), mesh.dp_rank, mesh.dp_size);
       if (i == 0) {
         engine.gradients(batch, micro_batch, false, run.rule);
-        for (const std::string& name : optimizer.names())
-          if (at::Tensor gradient = optimizer.gradient(name); gradient.defined())
-            outcome.gradients[fmt::format("stage {}: {}", s + 1, name)] = gradient.clone();
+        optimizer.visit(Optimizer::Kind::gradient, [&](const std::string& name, const at::Tensor& gradient) {
+          outcome.gradients[fmt::format("stage {}: {}", s + 1, name)] = gradient.clone();
+        });
       }
       UpdateResult result = engine.update(
           batch, {.lr = rates(run.stages[s].trains), .clip = kClip, .micro_batch = micro_batch, .loss = run.rule});
@@ -259,13 +272,14 @@ Outcome train(const Case& run, Communicator& world, int vertex_parallel, int64_t
       outcome.norms.push_back(result.grad_norm);
     }
   }
-  for (const std::string& name : optimizer.names()) outcome.values[name] = optimizer.state(name).value.clone();
+  optimizer.visit(Optimizer::Kind::value,
+                  [&](const std::string& name, const at::Tensor& value) { outcome.values[name] = value.clone(); });
   return outcome;
 }
 
 Outcome train_alone(const Case& run) {
   auto alone = make_thread_communicators(1);
-  return train(run, *alone.front(), 1, run.rows);
+  return train(run, *alone.front(), {}, run.rows);
 }
 
 std::vector<std::string> differences(const Outcome& outcome, const Outcome& reference, Tolerance tolerance) {
@@ -294,9 +308,11 @@ std::vector<Trial> trials() {
   const std::vector<Grid> every_grid = {{1, 1}, {2, 1}, {1, 2}, {2, 2}, {1, 4}, {4, 1}, {1, 3}, {1, 8}};
   const char* all = std::getenv("LMNET_ALL_TESTS");
   bool everything = all && std::string(all) == "1";
-  auto some = [&](std::vector<Grid> grids) { return everything ? every_grid : grids; };
   std::vector<Trial> trials;
-  for (const Case& run : matrix(at::kDouble)) trials.push_back({run, every_grid});
+  auto some = [&](std::vector<Grid> grids) {
+    return with_choices(everything ? every_grid : grids, everything, trials.size());
+  };
+  for (const Case& run : matrix(at::kDouble)) trials.push_back({run, some(every_grid)});
   for (const Case& run : matrix(at::kFloat)) trials.push_back({run, some({{2, 2}, {1, 3}})});
   for (const Case& run : special_cases()) trials.push_back({run, some({{2, 2}, {1, 4}})});
   return trials;
@@ -307,7 +323,7 @@ std::vector<Trial> mpi_trials(int ranks) {
   for (int vertex = 1; vertex <= ranks; ++vertex)
     if (ranks % vertex == 0) grids.push_back({ranks / vertex, vertex});
   std::vector<Trial> trials;
-  for (const Case& run : matrix(at::kDouble)) trials.push_back({run, grids});
+  for (const Case& run : matrix(at::kDouble)) trials.push_back({run, with_choices(grids, false, trials.size())});
   const Grid middle = grids[grids.size() / 2];
   const std::set<std::string> chosen = {"fewer rows than ranks",     "tail smaller than the group", "no target at all",
                                         "a replica without targets", "separate weights with skips", "tied head",

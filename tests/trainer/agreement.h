@@ -50,6 +50,7 @@ struct Case {
 /// A grid of ranks: replicas × ranks of a replica.
 struct Grid {
   int data = 1, vertex = 1;
+  EngineOptions parallel = {};
   std::string name() const;
 };
 
@@ -83,8 +84,8 @@ std::map<Parameter::Part, double> rates(const Trains& trains);
 /// Draws all weights: larger than a run does and nowhere 0 or 1, so that everything reaches everything.
 void initialize(Engine& engine);
 
-/// Trains on `world` with replicas of `vertex_parallel` ranks. Collective.
-Outcome train(const Case& run, Communicator& world, int vertex_parallel, int64_t micro_batch);
+/// Trains on `world`, laid out as `grid`. Collective.
+Outcome train(const Case& run, Communicator& world, const Grid& grid, int64_t micro_batch);
 
 /// The same on one rank, the whole batch at once.
 Outcome train_alone(const Case& run);

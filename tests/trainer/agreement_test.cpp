@@ -6,9 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 
 #include "parallel/thread_communicator.h"
+#include "tests/trainer/random_cases.h"
 
 namespace lmnet::testing {
 namespace {
@@ -17,7 +19,7 @@ namespace {
 std::vector<Outcome> train_on(const Grid& grid, const Case& run) {
   std::vector<Outcome> outcomes(grid.data * grid.vertex);
   run_ranks(grid.data * grid.vertex,
-            [&](Communicator& world) { outcomes[world.rank()] = train(run, world, grid.vertex, run.micro_batch); });
+            [&](Communicator& world) { outcomes[world.rank()] = train(run, world, grid, run.micro_batch); });
   return outcomes;
 }
 
@@ -69,6 +71,25 @@ std::string test_name(const ::testing::TestParamInfo<Trial>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Agreement, ::testing::ValuesIn(trials()), test_name);
+
+TEST(AgreementOfRandomGraphs, holds_on_random_grids) {
+  at::set_num_threads(1);
+  const char* all = std::getenv("LMNET_ALL_TESTS");
+  const uint64_t seeds = all && std::string(all) == "1" ? 200 : 24;
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    const Case run = random_case(seed);
+    const Grid grid = random_grid(seed);
+    SCOPED_TRACE(run.name + " on " + grid.name() + ": " + graph_of(run).describe());
+    const Outcome reference = train_alone(run);
+    const std::vector<Outcome> outcomes = train_on(grid, run);
+    for (size_t rank = 0; rank < outcomes.size(); ++rank)
+      for (const std::string& difference : differences(outcomes[rank], reference, tolerance_of(run.dtype)))
+        ADD_FAILURE() << "rank " << rank << ": " << difference;
+    expect_all_names(outcomes, reference);
+    expect_equal_copies(outcomes);
+    if (HasFailure()) return;
+  }
+}
 
 TEST(AgreementCases, clip_and_train) {
   at::set_num_threads(1);

@@ -84,9 +84,10 @@ TEST(Bench, MeasuresGeneration) {
 
 TEST(Bench, PrintsTheFieldsOfTheInterface) {
   const Json json = Json::parse(run(1, {.steps = 1}).json());
-  for (const char* key : {"what", "topology", "precision", "ranks", "vertex", "batch", "sequence_length",
-                          "seconds_per_step", "tokens_per_s", "flops_per_token", "peak_share", "gemm_share",
-                          "peak_memory_gib", "exchange_wait", "parameters"})
+  for (const char* key :
+       {"what", "topology", "precision", "ranks", "vertex", "batch", "sequence_length", "seconds_per_step",
+        "tokens_per_s", "flops_per_token", "peak_share", "gemm_share", "peak_memory_gib", "baseline_memory_gib",
+        "expected_memory_gib", "exchange_wait", "parameters"})
     EXPECT_TRUE(json.contains(key)) << key;
   EXPECT_EQ(json["topology"], "1-2-1");
   EXPECT_EQ(json["batch"], 2);

@@ -129,7 +129,7 @@ TEST(ConfigErrors, PlannedValuesAreRefusedAsSuch) {
        "data.on_bad_record: \"skip\" is planned, not built yet; remove it or set it to fail"},
       {"train: {recompute: blocks}",
        "train.recompute: \"blocks\" is planned, not built yet; remove it or set it to none"},
-      {"parallel: {backend: nccl}", "parallel.backend: \"nccl\" is planned, not built yet; use auto or mpi"},
+      {"parallel: {zero: 2}", "parallel.zero: 2 is planned, not built yet; use 0 or 1"},
       {"checkpoint: {async: true}", "checkpoint.async: true is planned, not built yet; remove it or set it to false"},
       {"evaluate: {tasks: [gsm8k]}", "evaluate.tasks: planned, not built yet; remove it or set it to []"},
       {"log: {tensorboard: true}", "log.tensorboard: true is planned, not built yet; remove it or set it to false"},

@@ -73,7 +73,14 @@ parallel:
   vertex: 1
   data: auto
   backend: auto
-  timeout: 5m
+  device: auto
+  zero: 1
+  overlap: true
+  timeout:
+    start: 10m
+    step: 5m
+    checkpoint: 10m
+    evaluation: 5m
 checkpoint:
   every: none
   keep: 3
@@ -101,7 +108,13 @@ class Draw {
     config.data = {
         pick({"auto", "bytes", "a b/tokenizer", "x.json"}), whole(), maybe(whole()), flag(), sources(1), sources(0)};
     config.train = train();
-    config.parallel = {small(), maybe(small()), pick({"auto", "mpi"}), 1 + real()};
+    config.parallel = {small(),
+                       maybe(small()),
+                       pick({"auto", "mpi", "nccl"}),
+                       pick({"auto", "cpu", "cuda"}),
+                       static_cast<int>(random_() % 2),
+                       flag(),
+                       {1 + real(), 1 + real(), 1 + real(), 1 + real()}};
     config.checkpoint = {maybe(length({updates})), small(), maybe(length({updates})), {}};
     if (flag()) config.checkpoint.on_signal = {"USR1", "INT"};
     config.evaluate = {maybe(length({updates})), whole()};

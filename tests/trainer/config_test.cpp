@@ -45,7 +45,7 @@ train:
   optimizer: {kind: adamw, betas: [0.8, 0.99], eps: 1e-6, weight_decay: 0, decays: weights}
   clip: 0
   loss: {label_smoothing: 0.1, epsilon: 1e-4}
-parallel: {vertex: 2, data: 3, backend: mpi, timeout: 2m}
+parallel: {vertex: 2, data: 3, backend: nccl, device: cuda, zero: 0, overlap: false, timeout: 2m}
 checkpoint: {every: 5u, keep: 1, keep_every: 50u, on_signal: [USR2]}
 evaluate: {every: 7u, batches: 9}
 log: {every: 1u}
@@ -69,9 +69,22 @@ log: {every: 1u}
   EXPECT_EQ(stage.schedule, ScheduleKind::linear);
   EXPECT_EQ(config.train.optimizer, (OptimizerConfig{0.8, 0.99, 1e-6, 0, Decays::weights}));
   EXPECT_EQ(config.train.loss, (LossConfig{0.1, 1e-4}));
-  EXPECT_EQ(config.parallel.timeout_seconds, 120);
+  EXPECT_EQ(config.parallel, (ParallelConfig{2, 3, "nccl", "cuda", 0, false, {120, 120, 120, 120}}));
   EXPECT_THAT(config.checkpoint.on_signal, ElementsAre("USR2"));
   EXPECT_EQ(config.evaluate.batches, 9);
+}
+
+TEST(Config, TimeoutIsOneTimeOrOneForEachPhase) {
+  using Timeouts = ParallelConfig::Timeouts;
+  const Timeouts standard;
+  EXPECT_EQ(parse("parallel: {timeout: 90s}").parallel.timeouts, (Timeouts{90, 90, 90, 90}));
+  EXPECT_EQ(parse("parallel: {timeout: {step: 1m, checkpoint: 1h}}").parallel.timeouts,
+            (Timeouts{standard.start, 60, 3600, standard.evaluation}));
+  EXPECT_EQ(small({"parallel.timeout.start=5s"}).parallel.timeouts.start, 5);
+  EXPECT_EQ(testing::parse_error("parallel: {timeout: {stpe: 1m}}"),
+            "x.yaml:1: unknown key parallel.timeout.stpe, did you mean parallel.timeout.step?");
+  EXPECT_THAT(testing::parse_error("parallel: {timeout: 300}"),
+              HasSubstr("parallel.timeout: got 300, expected a length with its unit s, m, h (time), such as 300s"));
 }
 
 TEST(Config, TopologyIsTextWhateverYamlSees) {
@@ -172,11 +185,12 @@ TEST(CompareOnResume, EqualConfigsDoNotDiffer) {
 }
 
 TEST(CompareOnResume, WhatOnlyChangesHowARunGoesIsAllowed) {
-  const Config now = small({"parallel.vertex=2", "train.micro_batch=2", "train.stages[0].until=20u",
-                            "checkpoint.every=5u", "checkpoint.on_signal=[]", "log.every=1u", "evaluate.batches=3",
-                            "run.time_limit=1h", "run.name=other", "run.dir=elsewhere", "run.resume=never"});
+  const Config now =
+      small({"parallel.vertex=2", "parallel.zero=0", "parallel.timeout=1m", "train.micro_batch=2",
+             "train.stages[0].until=20u", "checkpoint.every=5u", "checkpoint.on_signal=[]", "log.every=1u",
+             "evaluate.batches=3", "run.time_limit=1h", "run.name=other", "run.dir=elsewhere", "run.resume=never"});
   const auto differences = compare_on_resume(small(), now);
-  EXPECT_EQ(differences.size(), 11U);
+  EXPECT_EQ(differences.size(), 16U);
   for (const ConfigDifference& difference : differences) EXPECT_TRUE(difference.allowed) << difference.key;
 }
 

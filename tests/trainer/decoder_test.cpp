@@ -14,7 +14,7 @@ namespace {
 using testing::ConfiguredNetwork;
 using testing::Ids;
 
-constexpr const char* kGpt2 =
+constexpr const char* kTinyGpt2 =
     "{model_type: gpt2, n_embd: 16, n_layer: 2, n_head: 4, n_positions: 40, n_ctx: 40, vocab_size: 61, "
     "initializer_range: 0.2}";
 constexpr const char* kQwen2 =
@@ -32,13 +32,13 @@ std::string model(const char* backbone, const std::string& rest) {
 
 /// The presets' networks, those that classify with a language head instead, and graphs that they do not have.
 std::vector<std::string> networks() {
-  return {model(kGpt2, "topology: 1-2-1, preset: reference-gpt2, input: {prefix: 5}"),
-          model(kGpt2, "topology: 1-2-1, preset: reference-gpt2, input: {prefix: 0}"),
+  return {model(kTinyGpt2, "topology: 1-2-1, preset: reference-gpt2, input: {prefix: 5}"),
+          model(kTinyGpt2, "topology: 1-2-1, preset: reference-gpt2, input: {prefix: 0}"),
           model(kQwen2, "topology: 1-2-2-1, preset: reference-causal"),
           model(kLlama, "topology: 2-1, preset: reference-causal"),
           model(kLlama, "topology: 1-2-1, preset: reference-classifier, classes: 0"),
           model(kQwen2, "topology: 1-2-1, preset: reference-classifier-separate, classes: 0, input: {prefix: 4}"),
-          model(kGpt2, "topology: '1'"),
+          model(kTinyGpt2, "topology: '1'"),
           model(kQwen2, "topology: 1-2-1, sharing: level, output: sum, edge: [{kind: linear}, {kind: attention}]"),
           model(kLlama,
                 "topology: {vertices: {a: {}, b: {}, c: {}}, edges: [{from: input, to: a}, "
@@ -184,7 +184,7 @@ TEST(Decoder, ItsCacheHoldsKeysAndValuesOfEveryBlockAtEveryPlace) {
 }
 
 TEST(Decoder, LearnedPositionsMustSuffice) {
-  ConfiguredNetwork network(model(kGpt2, "topology: 1-2-1, preset: reference-gpt2, input: {prefix: 5}"));
+  ConfiguredNetwork network(model(kTinyGpt2, "topology: 1-2-1, preset: reference-gpt2, input: {prefix: 5}"));
   EXPECT_NO_THROW(check_room(network.engine.network().shape(), 20, 16));
   try {
     Decoder(network.engine, {random_ids(20, 1)}, 17);

@@ -45,8 +45,8 @@ class EngineTest : public ::testing::Test {
 
 std::map<std::string, at::Tensor> values(Engine& engine) {
   std::map<std::string, at::Tensor> values;
-  for (const std::string& name : engine.optimizer().names())
-    values[name] = engine.optimizer().state(name).value.clone();
+  engine.optimizer().visit(Optimizer::Kind::value,
+                           [&](const std::string& name, const at::Tensor& value) { values[name] = value.clone(); });
   return values;
 }
 
@@ -102,7 +102,9 @@ TEST_F(EngineTest, repeats_a_run_of_the_same_layout_bit_for_bit) {
     case_.dtype = dtype;
     std::vector<std::vector<Outcome>> runs(2, std::vector<Outcome>(4));
     for (auto& outcomes : runs)
-      run_ranks(4, [&](Communicator& world) { outcomes[world.rank()] = train(case_, world, 2, case_.micro_batch); });
+      run_ranks(4, [&](Communicator& world) {
+        outcomes[world.rank()] = train(case_, world, Grid{2, 2}, case_.micro_batch);
+      });
     for (int rank = 0; rank < 4; ++rank) {
       EXPECT_EQ(runs[0][rank].losses, runs[1][rank].losses);
       EXPECT_EQ(runs[0][rank].norms, runs[1][rank].norms);

@@ -63,7 +63,7 @@ void write_reference_folder(const fs::path& folder, ReferenceClass cls, const Mo
                            [](const SafetensorsEntry& entry) { return at::randn(entry.shape, at::kFloat); });
 }
 
-constexpr const char* kGpt2 =
+constexpr const char* kGpt2Config =
     R"({"model_type":"gpt2","n_embd":8,"n_layer":2,"n_head":2,"n_positions":16,"vocab_size":300})";
 
 /// A Hugging Face folder of a backbone with random weights.
@@ -118,7 +118,7 @@ TEST(Export, WhatWentOutComesInAndGoesOutTheSame) {
 
 TEST(Export, WithoutADtypeEachTensorKeepsItsOwnAndFp64BecomesFp32) {
   const TemporaryFolder folder;
-  write_backbone(folder / "theirs", kGpt2, [](const std::string& name) {
+  write_backbone(folder / "theirs", kGpt2Config, [](const std::string& name) {
     return name.starts_with("blocks.1.") || name.ends_with("k.weight") ? at::kFloat : at::kBFloat16;
   });
   import_folder(folder / "theirs", folder / "ours", {});
@@ -132,7 +132,7 @@ TEST(Export, WithoutADtypeEachTensorKeepsItsOwnAndFp64BecomesFp32) {
 
 TEST(Export, TheTokensThatEndATextAreThoseThatTheFolderNames) {
   const TemporaryFolder folder;
-  write_backbone(folder / "theirs", kGpt2);
+  write_backbone(folder / "theirs", kGpt2Config);
   const auto round = [&](const std::string& name) {
     import_folder(folder / "theirs", folder / name, {});
     export_checkpoint(folder / name, folder / (name + ".export"));
@@ -158,7 +158,7 @@ TEST(Export, TheTokensThatEndATextAreThoseThatTheFolderNames) {
 
 TEST(Export, ACompletionEndsWithAnyOfThem) {
   const TemporaryFolder folder;
-  write_backbone(folder / "theirs", kGpt2);
+  write_backbone(folder / "theirs", kGpt2Config);
   const auto complete = [&] {
     SavedNetwork network(folder / "theirs");
     return Generator(network).generate({{"", {65, 66}}}, {.max_new_tokens = 3}).front();

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "parallel/thread_communicator.h"
 #include "tests/trainer/agreement.h"
 
 namespace lmnet::testing {
@@ -30,7 +31,7 @@ class OptimizerTest : public ::testing::Test {
   void make(at::ScalarType dtype) {
     Graph graph = Graph::layered("1-2-1");
     network_ = std::make_unique<Network>(shape_of({}), graph, whole_placement(graph), 0, dtype);
-    optimizer_ = std::make_unique<Optimizer>(*network_, config_);
+    optimizer_ = std::make_unique<Optimizer>(*network_, config_, *mesh_, /*sharded=*/true);
     for (const Parameter& parameter : network_->parameter_storage())
       for (const View& view : parameter.views) optimizer_->assign(view.name, initial_value(parameter, view, 1));
   }
@@ -77,6 +78,8 @@ class OptimizerTest : public ::testing::Test {
     EXPECT_TRUE(at::allclose(value(name), expected, /*rtol=*/1e-13, /*atol=*/1e-15)) << name;
   }
 
+  std::vector<std::unique_ptr<Communicator>> alone_ = make_thread_communicators(1);
+  std::unique_ptr<Mesh> mesh_ = std::make_unique<Mesh>(*alone_.front(), 1);
   OptimizerConfig config_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -233,10 +236,9 @@ TEST_F(OptimizerTest, sums_the_squares_of_all_gradients_that_it_counts) {
   for (const std::string& name : optimizer_->names())
     if (at::Tensor gradient = optimizer_->gradient(name); gradient.defined())
       sum += gradient.square().sum().item<double>();
-  EXPECT_NEAR(optimizer_->squared_norm(0), sum, 1e-12 * sum);
-  EXPECT_EQ(optimizer_->squared_norm(1), 0);
+  EXPECT_NEAR(optimizer_->squared_norm().item<double>(), sum, 1e-12 * sum);
   optimizer_->zero_gradients();
-  EXPECT_EQ(optimizer_->squared_norm(0), 0);
+  EXPECT_EQ(optimizer_->squared_norm().item<double>(), 0);
 }
 
 }  // namespace

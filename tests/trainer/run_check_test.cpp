@@ -45,5 +45,18 @@ TEST(RunCheck, a_prefix_takes_its_share_of_learned_positions) {
   EXPECT_THAT(refusal({gpt2, "model.input.prefix=3"}), HasSubstr("leave room for 15"));
 }
 
+TEST(RunCheck, a_dry_run_tells_what_every_rank_needs_and_how_fast_it_would_be) {
+  const auto text = [](const std::vector<std::string>& overrides, int ranks, const MachineOptions& machine = {}) {
+    return describe_run(testing::parse(kRun, overrides), ranks, machine);
+  };
+  EXPECT_THAT(text({"parallel.vertex=2"}, 4, {.device = "h100", .link_bandwidth = 25}),
+              AllOf(HasSubstr("topology 1-2-1"), HasSubstr("4 ranks = 2 data × 2 vertex · 2 rows a replica"),
+                    HasSubstr("in 1 piece, 2 forwards a step"), HasSubstr("memory of rank 0, the fullest:"),
+                    HasSubstr("speed-up over one rank: ideal 4 (2 of 2 in a replica) · expected"),
+                    HasSubstr("on h100 (25 GB/s to other hosts, 450 GB/s inside, 8 ranks a host)")));
+  EXPECT_THAT(text({}, 1), AllOf(HasSubstr("ideal 1 · expected 1\n"), HasSubstr("on cpu (")));
+  EXPECT_THAT(text({"parallel.device=cuda"}, 1), HasSubstr("on h200 ("));
+}
+
 }  // namespace
 }  // namespace lmnet

@@ -13,13 +13,13 @@ namespace {
 TEST(RunFolder, knows_the_update_that_its_status_tells) {
   const TemporaryFolder place;
   const RunFolder folder(place / "run");
-  EXPECT_EQ(folder.update(), 0);
+  EXPECT_EQ(folder.status().update, 0);
   folder.open(testing::small(), "plan");
-  EXPECT_EQ(folder.update(), 0);
+  EXPECT_EQ(folder.status().update, 0);
   folder.set_status({"running", "", 0, 40});
-  EXPECT_EQ(folder.update(), 40);
+  EXPECT_EQ(folder.status().update, 40);
   std::ofstream(folder.path() / "status.json") << "{\"upd";
-  EXPECT_EQ(folder.update(), 0);
+  EXPECT_EQ(folder.status().update, 0);
 }
 
 TEST(RunFolder, sets_later_checkpoints_aside_in_place_of_those_set_aside_before) {

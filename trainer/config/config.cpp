@@ -58,12 +58,6 @@ void flatten(const Node& node, const std::string& path, Values& values) {
   }
 }
 
-Values flatten(const Config& config) {
-  Values values;
-  flatten(config::config_schema().write(config), "", values);
-  return values;
-}
-
 bool may_change_on_resume(const std::string& key) {
   static const std::vector<std::string> sections = {"parallel.", "checkpoint.", "log.", "evaluate."};
   static const std::vector<std::string> keys = {"train.micro_batch", "run.time_limit", "run.name", "run.dir",
@@ -95,7 +89,7 @@ Config parse_config(const std::string& yaml, const std::string& where, std::span
 
 void require_trainable(const Config& config) {
   const auto schema = config::config_schema();
-  const Values values = flatten(config);
+  const Values values = values_of(config);
   std::vector<std::string> missing;
   for (const KeyInfo& key : schema.keys()) {
     if (key.need != config::Need::to_train) continue;
@@ -116,8 +110,14 @@ std::string to_yaml(const Config& config) {
   return config::to_block_text(config::config_schema().write(config));
 }
 
+Values values_of(const Config& config) {
+  Values values;
+  flatten(config::config_schema().write(config), "", values);
+  return values;
+}
+
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now) {
-  const Values old_values = flatten(saved), new_values = flatten(now);
+  const Values old_values = values_of(saved), new_values = values_of(now);
   const auto value_of = [](const Values& values, const std::string& key) -> std::string {
     const auto found = std::ranges::find(values, key, &Values::value_type::first);
     return found == values.end() ? "not given" : found->second;

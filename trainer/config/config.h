@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "model/graph/graph.h"
@@ -106,9 +107,17 @@ struct TrainConfig {
 
 struct ParallelConfig {
   int vertex = 1;
-  std::optional<int> data;  // empty = auto
-  std::string backend = "auto";
-  double timeout_seconds = 300;
+  std::optional<int> data;       // empty = auto
+  std::string backend = "auto";  // auto | mpi | nccl
+  std::string device = "auto";   // auto | cpu | cuda
+  int zero = 1;                  // 1 = optimiser states are sharded over the replica group of each parameter
+  bool overlap = true;
+  /// Seconds for which a rank may see nothing move, by what the ranks do meanwhile.
+  struct Timeouts {
+    double start = 600, step = 300, checkpoint = 600, evaluation = 300;
+    bool operator==(const Timeouts&) const = default;
+  };
+  Timeouts timeouts;
   bool operator==(const ParallelConfig&) const = default;
 };
 
@@ -160,6 +169,9 @@ void require_trainable(const Config& config);
 /// The effective config as YAML that load_config() reads back to the same values; every key stands there
 /// but those without a value.
 std::string to_yaml(const Config& config);
+
+/// Every key of the effective config with its value on one line: `train.clip` and `1`.
+std::vector<std::pair<std::string, std::string>> values_of(const Config& config);
 
 /// What differs between the config of an existing run and a new one.
 struct ConfigDifference {

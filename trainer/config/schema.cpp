@@ -212,12 +212,43 @@ Mapping<TrainConfig> train_keys() {
   return keys;
 }
 
+/// A time for all phases, or a mapping of phases to times.
+Codec<ParallelConfig::Timeouts> timeouts() {
+  using Timeouts = ParallelConfig::Timeouts;
+  const Codec<double> time = seconds_of_time();
+  Mapping<Timeouts> phases;
+  phases
+      .key("start", &Timeouts::start, time,
+           "from the launch to the first update, and between stages: weights are read, data is opened")
+      .key("step", &Timeouts::step, time, "of an update")
+      .key("checkpoint", &Timeouts::checkpoint, time, "of a checkpoint: some ranks wait while others write")
+      .key("evaluation", &Timeouts::evaluation, time, "of a validation");
+  Codec<Timeouts> codec = phases.codec();
+  codec.allowed = time.allowed + ", for all phases; or a mapping {start, step, checkpoint, evaluation} of such lengths";
+  codec.is_section = false;
+  codec.read = [=, by_phase = codec.read](const Node& node, const std::string& path) {
+    if (node.kind != Node::Kind::scalar) return by_phase(node, path);
+    const double all = time.read(node, path);
+    return Timeouts{all, all, all, all};
+  };
+  return codec;
+}
+
 Mapping<ParallelConfig> parallel_keys() {
+  const auto zero = convert<int, std::string>(
+      choice({"0", "1"}, {"2", "3"}), [](const std::string& word) { return word == "0" ? 0 : 1; },
+      [](const int& value) { return fmt::format("{}", value); });
   Mapping<ParallelConfig> keys;
   keys.key("vertex", &ParallelConfig::vertex, small_whole(1), "ranks that share one replica of the network")
       .key("data", &ParallelConfig::data, or_word("auto", small_whole(1)), "replicas; auto: ranks / parallel.vertex")
-      .key("backend", &ParallelConfig::backend, choice({"auto", "mpi"}, {"nccl"}), "what carries the exchanges")
-      .key("timeout", &ParallelConfig::timeout_seconds, seconds_of_time(), "how long to wait for a silent rank");
+      .key("backend", &ParallelConfig::backend, choice({"auto", "mpi", "nccl"}),
+           "what carries the exchanges; auto: nccl where each rank has a GPU of its own, else mpi")
+      .key("device", &ParallelConfig::device, choice({"auto", "cpu", "cuda"}),
+           "where the network is computed; auto: cuda where there is a GPU, else cpu")
+      .key("zero", &ParallelConfig::zero, zero, "1: each rank keeps a share of the optimiser's states; 0: all of them")
+      .key("overlap", &ParallelConfig::overlap, boolean(), "exchange a part of the rows while another part is computed")
+      .key("timeout", &ParallelConfig::timeouts, timeouts(),
+           "how long a rank may see nothing move before it gives up; the job ends with code 4");
   return keys;
 }
 

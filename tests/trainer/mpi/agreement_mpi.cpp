@@ -20,7 +20,7 @@ size_t count_differences(Communicator& world) {
     const Outcome reference = train_alone(run);
     for (const Grid& grid : trial.grids) {
       if (world.rank() == 0) fmt::print("{}, {}\n", run.name, grid.name());
-      const Outcome outcome = train(run, world, grid.vertex, run.micro_batch);
+      const Outcome outcome = train(run, world, grid, run.micro_batch);
       for (const std::string& difference : differences(outcome, reference, tolerance_of(run.dtype))) {
         fmt::print(stderr, "{}, {}: rank {}: {}\n", run.name, grid.name(), world.rank(), difference);
         ++count;

@@ -1,0 +1,122 @@
+#include "trainer/same_start.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/headeronly/version.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "data/record.h"
+#include "trainer/build_id.h"
+#include "trainer/describe.h"
+#include "trainer/run_check.h"
+#include "trainer/together.h"
+
+namespace lmnet {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// 63 bits of the facts.
+int64_t fingerprint(const std::vector<Fact>& facts) {
+  uint64_t hash = 0xcbf29ce484222325ull;
+  const auto add = [&](std::string_view text) {
+    for (unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ull;
+    hash = (hash ^ 0x100) * 0x100000001b3ull;
+  };
+  for (const auto& [name, value] : facts) {
+    add(name);
+    add(value);
+  }
+  return static_cast<int64_t>(hash >> 1);
+}
+
+std::string value_of(const Json& facts, const std::string& name) {
+  for (const Json& fact : facts)
+    if (fact[0] == name) return fact[1];
+  return "nothing";
+}
+
+/// The first name whose value is not the same everywhere.
+std::string first_difference(const std::vector<Json>& by_rank) {
+  for (const Json& facts : by_rank) {
+    for (const Json& fact : facts) {
+      const std::string name = fact[0];
+      const auto differs = [&](const Json& other) { return !other.empty() && value_of(other, name) != fact[1]; };
+      if (std::ranges::any_of(by_rank, differs)) return name;
+    }
+  }
+  return "";
+}
+
+/// `rank 0 on h1 has train.clip 1, rank 3 on h4 has 0.5`
+std::string tell_difference(const std::vector<Json>& by_rank, std::span<const std::string> hosts) {
+  const std::string name = first_difference(by_rank);
+  std::vector<std::pair<std::string, std::vector<size_t>>> values;  // and the ranks that have them
+  for (size_t rank = 0; rank < by_rank.size(); ++rank) {
+    if (by_rank[rank].empty()) continue;
+    const std::string value = value_of(by_rank[rank], name);
+    auto found = std::ranges::find(values, value, &decltype(values)::value_type::first);
+    if (found == values.end()) found = values.insert(found, {value, {}});
+    found->second.push_back(rank);
+  }
+  std::vector<std::string> parts;
+  for (const auto& [value, ranks] : values) {
+    const std::string others = ranks.size() == 1 ? "" : fmt::format(" (and {} more)", ranks.size() - 1);
+    parts.push_back(fmt::format("rank {} on {}{} has {}{}", ranks[0], hosts[ranks[0]], others,
+                                parts.empty() ? name + " " : "", value));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+}  // namespace
+
+void require_same(Communicator& world, std::span<const std::string> hosts, const std::vector<Fact>& facts,
+                  const std::string& cure) {
+  constexpr int64_t none = std::numeric_limits<int64_t>::max();
+  const int64_t hash = fingerprint(facts);
+  at::Tensor extremes = facts.empty() ? at::full({2}, none, at::kLong) : at::tensor({hash, -hash}, at::kLong);
+  world.all_reduce(extremes, Reduction::min);
+  const int64_t least = extremes[0].item<int64_t>();
+  if (least == none || least == -extremes[1].item<int64_t>()) return;
+  throw AgreedError(2, fmt::format("{}; {}", tell_difference(gather_json(world, facts), hosts), cure));
+}
+
+void require_same_config(Communicator& world, std::span<const std::string> hosts, const Config& config) {
+  require_same(world, hosts, {{"LMNet", build_id()}, {"LibTorch", TORCH_VERSION}},
+               "run the same build of lmnet on all hosts");
+  require_same(world, hosts, values_of(config), "start all ranks with the same config and the same overrides");
+}
+
+void require_same_plan(Communicator& world, std::span<const std::string> hosts, const Config& config,
+                       const ModelSpec& spec, const Tokenizer& tokenizer) {
+  const ParameterCount count = count_parameters(spec.shape, spec.graph);
+  std::vector<Fact> facts = {{"a network of", fmt::format("{} parameters", count.total())},
+                             {"the tokenizer", tokenizer.hash()}};
+  for (const StageConfig& stage : config.train.stages)
+    facts.emplace_back(fmt::format("the plan of stage {}", stage.name),
+                       fmt::format("{:016x}", plan_of(spec, config, world.size(), parse_trains(stage)).hash()));
+  require_same(world, hosts, facts, "give all hosts the same files of model.backbone and data.tokenizer");
+}
+
+void require_same_data(Communicator& world, std::span<const std::string> hosts, const Config& config, bool reads) {
+  std::vector<Fact> facts;
+  const auto look = [&](const SourceConfig& source) {
+    for (const auto& file : expand(source.path))
+      facts.emplace_back(file.string(), fmt::format("with {} bytes", std::filesystem::file_size(file)));
+  };
+  for (const auto* sources : {&config.data.train, &config.data.validation}) {
+    for (const SourceConfig& source : *sources) {
+      try {
+        if (reads) look(source);
+      } catch (const std::exception&) {  // told by who opens it, unless others can
+        facts.emplace_back(source.path, "unreadable");
+      }
+    }
+  }
+  require_same(world, hosts, facts, "let all hosts see the same files of data");
+}
+
+}  // namespace lmnet
