@@ -19,6 +19,7 @@
 #include "trainer/hugging_face/import.h"
 #include "trainer/inspect.h"
 #include "trainer/run_check.h"
+#include "trainer/same_start.h"
 #include "trainer/signals.h"
 #include "trainer/together.h"
 #include "trainer/tokenize.h"
@@ -70,6 +71,7 @@ int run_train(const CommandLine& line) {
   return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
     Config config;
     together(world, [&] { config = load_config(line.target, line.overrides); });
+    require_same_config(world, runtime.hosts(), config);
     const Ranks ranks = choose_ranks(world, config.parallel);
     return train(*ranks.world, config, runtime.hosts(), signals, ranks.where);
   });
@@ -119,9 +121,10 @@ int run_import(const CommandLine& line) {
 
 int run_bench(CommandLine& line) {
   line.bench.json = line.json;
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime&, Communicator& world) {
+  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
     Config config;
     together(world, [&] { config = load_config(line.target, line.overrides); });
+    require_same_config(world, runtime.hosts(), config);
     const Ranks ranks = choose_ranks(world, config.parallel);
     return bench(*ranks.world, config, line.bench, ranks.where);
   });

@@ -52,7 +52,10 @@ void PieceWalk::forward(int level, bool keep_graph) {
   }
   at::NoGradGuard no_grad;
   exchange_.start_forward(level, collect_messages(segment));
-  if (!keep_graph || !gradient_gaps_[level]) segment.calls.clear();
+  if (!keep_graph)
+    segment = {};
+  else if (!gradient_gaps_[level])
+    segment.calls.clear();
 }
 
 at::Tensor PieceWalk::head_input() {

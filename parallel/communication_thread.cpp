@@ -26,6 +26,8 @@ constexpr auto hope_for_more = 50us;
 constexpr auto listening_interval = 50ms;
 /// Of which a pause is one of the whole process, stopped or starved, and not one of its peers.
 constexpr auto own_pause = 1s;
+/// After which nothing more is expected of what was under way when all was closed.
+constexpr auto closing_silence = 500ms;
 
 void next_part(Packet& message) {
   message.part = message.rest.first(std::min(part_bytes, message.rest.size()));
@@ -52,7 +54,7 @@ CommunicationThread::CommunicationThread(std::unique_ptr<Transport> transport, s
 CommunicationThread::~CommunicationThread() {
   {
     const std::lock_guard lock(mutex_);
-    stop_ = true;
+    closed_ = SteadyClock::now();
   }
   bell_->ring();
   if (thread_.joinable()) {
@@ -125,7 +127,7 @@ void CommunicationThread::run() {
   const at::NoGradGuard no_grad;
   SteadyClock::time_point moved = SteadyClock::now();
   SteadyClock::time_point last = moved;
-  while (accept()) {
+  while (accept(moved)) {
     const SteadyClock::time_point now = SteadyClock::now();
     if (now - last > own_pause) {
       for (auto& [tag, queue] : queues_) {
@@ -151,12 +153,13 @@ void CommunicationThread::run() {
   abandon();
 }
 
-/// Takes what others have asked for. False when the thread is to end.
-bool CommunicationThread::accept() {
+/// Takes what others have asked for. False when the thread is to end; `moved`: when something last did.
+bool CommunicationThread::accept(SteadyClock::time_point moved) {
   std::optional<Failure> request;
   {
     const std::lock_guard lock(mutex_);
-    if (stop_) {
+    const bool under_way = !broken_ && !(queues_.empty() && started_.empty());
+    if (closed_ && (!under_way || SteadyClock::now() - std::max(moved, *closed_) > closing_silence)) {
       return false;
     }
     for (std::shared_ptr<Operation>& operation : started_) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,7 +22,8 @@ namespace lmnet {
 class CommunicationThread {
  public:
   CommunicationThread(std::unique_ptr<Transport> transport, std::shared_ptr<Bell> bell);
-  /// What is still under way ends with CommunicationError.
+  /// What is still under way goes on while something moves, since other ranks count on it; then it ends with
+  /// CommunicationError.
   ~CommunicationThread();
   CommunicationThread(const CommunicationThread&) = delete;
   CommunicationThread& operator=(const CommunicationThread&) = delete;
@@ -55,7 +57,7 @@ class CommunicationThread {
   };
 
   void run();
-  bool accept();
+  bool accept(SteadyClock::time_point moved);
   bool work(SteadyClock::time_point now);
   void collect(SteadyClock::time_point now);
   bool advance(Queue& queue, SteadyClock::time_point now);
@@ -80,8 +82,8 @@ class CommunicationThread {
   std::shared_ptr<const Operation::Phase> phase_;
   std::optional<Failure> request_;  // of fail()
   std::shared_ptr<const Failure> failure_;
-  bool told_ = false;  // all others of it
-  bool stop_ = false;
+  bool told_ = false;                              // all others of it
+  std::optional<SteadyClock::time_point> closed_;  // then the thread is to end
   EndProcess end_process_;
   std::chrono::milliseconds grace_{};
   std::atomic<int> unfinished_ = 0;

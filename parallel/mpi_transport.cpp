@@ -167,7 +167,7 @@ void MpiTransport::rest(Bell& bell, SteadyClock::duration idle) {
   // compute.
   const bool hurry = bell.waiters.load(std::memory_order_relaxed) > 0;
   if (idle > (hurry ? SteadyClock::duration(10ms) : SteadyClock::duration(200us))) {
-    bell.wait_for(100us);
+    bell.wait_for(hurry ? 100us : 400us);
   } else if (idle > 20us) {
     std::this_thread::yield();
   }

@@ -76,7 +76,13 @@ void Stages::copy_out(const Place& place, Range range) {
 
 void Stages::copy_back(const Place& place, Range range) {
   if (place->needed()) {
-    stages_.push_back({.end = [=] { place->copy_back(range.first, range.count); }});
+    // Done only when the copy is there: the next operation of the queue may read the tensor on another stream.
+    stages_.push_back({.begin =
+                           [=] {
+                             place->copy_back(range.first, range.count);
+                             return Parts();
+                           },
+                       .ready = [=] { return place->copied(); }});
   }
 }
 

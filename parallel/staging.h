@@ -25,7 +25,7 @@ class Staging {
   /// Submits the copy of `count` elements (of all, seen as 1-D) to the host. copied() says when they are there.
   void copy_out(int64_t first, int64_t count);
   bool copied() const;
-  /// Submits the way back and forgets the tensors.
+  /// Submits the way back and forgets the tensors. copied() says when it has come to an end.
   void copy_back(int64_t first, int64_t count);
   /// Lets the current stream of the calling thread wait for what copy_back() has submitted.
   void join() const;

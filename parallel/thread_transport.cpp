@@ -35,6 +35,7 @@ class PostOffice {
     }
     ranks_[rank].arrivals.push_back({&message, other.message->total, other.message->collective});
     ranks_[other.rank].arrivals.push_back({other.message, message.total, message.collective});
+    bells_[rank]->ring();
     bells_[other.rank]->ring();
   }
 

@@ -85,7 +85,7 @@ class Watchdog {
   Hooks hooks_;
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::string phase_ = "start";
+  std::string phase_ = "start-up";
   std::chrono::milliseconds timeout_ = std::chrono::minutes(10);
   std::map<int, std::deque<Entry>> queues_;
   std::exception_ptr failure_;

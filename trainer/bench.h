@@ -22,9 +22,9 @@ struct Measurement {
   double seconds_per_step = 0, tokens_per_s = 0, flops_per_token = 0;
   double gemm_share = 0;  // model FLOP/s over what at::linear reaches on the block's own products, all ranks at once
   double peak_memory_gib = 0;        // of the fullest rank
-  double baseline_memory_gib = 0;    // of it, before there was a network
+  double baseline_memory_gib = 0;    // the same before there was a network
   double expected_memory_gib = 0;    // what the cost model says of the fullest rank, without that baseline
-  double exchange_wait = 0;          // seconds of a step that rank 0 spends in exchanges and reductions
+  double exchange_wait = 0;          // seconds of a step in exchanges and reductions, of the rank that waits longest
   int64_t total = 0, trainable = 0;  // parameters
 
   std::string json() const;  // one line, fields as on the interface page

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "trainer/module_cost.h"
 
@@ -13,8 +14,9 @@ namespace {
 
 using Part = Parameter::Part;
 
-/// Logits that model/loss.cpp holds at once, and elements of a buffer of trainer/optimizer.cpp.
-constexpr double kLogits = double{4 << 20};
+/// Logits that model/loss.cpp holds at once on a CPU, at least those of so many positions; and elements of a buffer of
+/// trainer/optimizer.cpp.
+constexpr int64_t kLogits = int64_t{4} << 20, kPositions = 64;
 constexpr int64_t kFlatElements = int64_t{16} << 20;
 /// Tensors of many sizes come and go: so much of what is kept lies idle in the allocator (measured on CPUs).
 constexpr double kFragments = 1.0 / 16;
@@ -147,7 +149,8 @@ void Counting::add_storage(int level, Part part, const Holders& holders, int64_t
     here.parameters += parameters;
     if (!trained) continue;
     here.trainable += parameters;
-    here.optimizer += count * (static_cast<double>(accumulation_) + states / (step_.sharded ? copies : 1));
+    here.gradients += count * static_cast<double>(accumulation_);
+    here.optimizer += count * states / (step_.sharded ? copies : 1);
     here.reduced += count * handed;
     here.reduction += count * handed * (static_cast<double>(accumulation_) + back);
     const auto flat = static_cast<double>(std::min(parameters, std::max(kFlatElements, largest)));
@@ -166,12 +169,24 @@ void Counting::count_parameters() {
       if (vertex.group == group) first = std::min(first, vertex.level);
     add_storage(first, Part::vertices, holders, groups_.at(group).parameters, groups_.at(group).largest);
   }
+  // Alike edges of a gap stand in one storage, as in model/network.cpp.
+  struct Stack {
+    int level;
+    int64_t edges = 0;
+  };
+  std::map<std::tuple<int, EdgeKinds, Holders>, Stack> stacks;
   for (size_t e = 0; e < graph_.edges().size(); ++e) {
     const Edge& edge = graph_.edges()[e];
     if (edge.kinds.empty()) continue;
-    const ModuleCost& cost = edges_.at(edge.kinds);
-    const int level = edge.source == Graph::input ? graph_.level_of(edge.destination) : graph_.source_level(edge);
-    add_storage(level, Part::edges, placement.edges[e], cost.parameters, cost.largest);
+    const int source = graph_.source_level(edge), level = source < 0 ? graph_.level_of(edge.destination) : source;
+    Stack& stack = stacks.try_emplace({source, edge.kinds, placement.edges[e]}, level).first->second;
+    stack.level = std::min(stack.level, level);
+    ++stack.edges;
+  }
+  for (const auto& [key, stack] : stacks) {
+    const auto& [source, kinds, holders] = key;
+    const ModuleCost& cost = edges_.at(kinds);
+    add_storage(stack.level, Part::edges, holders, stack.edges * cost.parameters, stack.edges * cost.largest);
   }
   const int64_t tokens = shape.backbone.vocabulary * shape.backbone.hidden_size;
   add_storage(0, Part::embeddings, placement.embedding, embedding_parameters(shape), tokens);
@@ -270,7 +285,9 @@ void Counting::count_messages(RowRange piece) {
 double Counting::loss_working(int rank) const {
   const double rows =
       static_cast<double>(stage_.ranks[rank].levels.back().rows) / static_cast<double>(stage_.pieces.size());
-  const double logits = std::min(rows * static_cast<double>(step_.tokens * spec_.shape.outputs()), kLogits);
+  const int64_t chunk = std::max(kLogits, kPositions * spec_.shape.outputs());
+  const double logits =
+      std::min(rows * static_cast<double>(step_.tokens * spec_.shape.outputs()), static_cast<double>(chunk));
   const double weight = head_trains() && rows > 0 ? static_cast<double>(head_parameters()) : 0;
   return rows * static_cast<double>(positions_width_ * (2 * width_ + accumulation_)) +
          (logits + weight) * static_cast<double>(width_);
@@ -304,10 +321,9 @@ double Counting::backward_peak(int rank, double& activations) const {
 MemoryCost Counting::memory(int rank) const {
   MemoryCost memory;
   for (const LevelCost& level : stage_.ranks[rank].levels) {
-    const double gradients = static_cast<double>(level.trainable) * static_cast<double>(accumulation_);
     memory.weights += static_cast<double>(level.parameters) * static_cast<double>(width_);
-    memory.gradients += gradients;
-    memory.optimizer += level.optimizer - gradients;
+    memory.gradients += level.gradients;
+    memory.optimizer += level.optimizer;
   }
   double activations = 0;
   const double peak = backward_peak(rank, activations);

@@ -21,14 +21,15 @@ struct StepShape {
 };
 StepShape step_shape(const Config& config, int replicas);
 
-/// One level on one rank. A parameter belongs to the level that uses it first; embeddings and input edges to the level
-/// that they feed; edges to the level that they leave.
+/// One level on one rank. A parameter belongs to the level that uses it first; embeddings to the first level of all,
+/// input edges to the first level that those beside them in a storage feed; edges to the level that they leave.
 struct LevelCost {
   int64_t vertices = 0, rows = 0;                // what of a micro-batch runs here; rows of all its vertices together
   int64_t parameters = 0, trainable = 0;         // held here
   double forward_flops = 0, backward_flops = 0;  // of a micro-batch
   double activations = 0;                        // bytes kept from forward to backward
-  double optimizer = 0;                          // bytes of gradients, master weights and moments
+  double gradients = 0;                          // bytes, whole on every holder
+  double optimizer = 0;                          // bytes of master weights and moments
   double messages = 0;                           // bytes to other ranks in a step, both ways
   double reduced = 0;                            // elements of gradients handed to other ranks in a step
   double reduction = 0;                          // bytes of them and of new values

@@ -11,9 +11,10 @@
 namespace lmnet {
 namespace {
 
-/// `1.25 s`, `87 ms`.
+/// `87 ms`, `1.25 s`, `1810 s`.
 std::string duration(double seconds) {
-  return seconds < 1 ? fmt::format("{:.3g} ms", 1e3 * seconds) : fmt::format("{:.3g} s", seconds);
+  if (seconds < 0.9995) return fmt::format("{:.3g} ms", 1e3 * seconds);
+  return seconds < 999.5 ? fmt::format("{:.3g} s", seconds) : fmt::format("{:.0f} s", seconds);
 }
 
 /// `4.1 KiB`, `52.4 MiB`, `124.4 GiB`.
@@ -97,6 +98,7 @@ std::vector<Choice> choices(const Config& config, const ModelSpec& spec, int ran
   for (int vertex = config.parallel.vertex; vertex <= ranks; vertex *= 2)
     for (int64_t rows = now; rows >= 1; rows /= 2) {
       if (ranks % vertex != 0 || config.train.global_batch % (rows * (ranks / vertex)) != 0) continue;
+      if (config.parallel.data && *config.parallel.data != ranks / vertex) continue;
       Config other = config;
       other.parallel.vertex = vertex;
       other.train.micro_batch = rows;

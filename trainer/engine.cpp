@@ -84,6 +84,7 @@ auto Engine::walk(const Sequence& sequence, LevelHooks hooks, F&& run) {
 
 UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool stop, const LossRule& rule) {
   exchange_seconds_ = 0;
+  optimizer_->take_waited();  // a validation or checkpoint came in between
   optimizer_->zero_gradients();
   // The number of targets of the global batch comes first: every rank then back-propagates its part of Σ loss / n.
   at::Tensor targets = at::full({1}, mesh_.vp_rank == 0 ? count_targets(batch) : 0, at::kLong);

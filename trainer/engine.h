@@ -74,8 +74,8 @@ class Engine {
   /// Loss over all ranks, each replica giving its own rows (possibly none).
   LossSum loss(const Sequence& batch);
 
-  /// What the head reads, [R, T, D] on the network's device, at this rank's rows of the head. Without a vertex-parallel
-  /// group: all rows.
+  /// What the head reads, [R, T, D] on the network's device, at this rank's rows of the head, piece after piece.
+  /// Without a vertex-parallel group: all rows.
   at::Tensor hidden(const Sequence& batch);
   /// The same in a generation: the tokens that follow those in `cache`, which is filled further (Walk::hidden). Without
   /// a vertex-parallel group only.

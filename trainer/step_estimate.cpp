@@ -156,10 +156,9 @@ double Estimate::update_seconds() const {
   for (const RankCost& rank : cost_.ranks) {
     double states = 0, gradients = 0;
     for (const LevelCost& level : rank.levels) {
-      gradients += static_cast<double>(level.trainable) * accumulation_;
+      gradients += level.gradients;
       states += level.optimizer;
     }
-    states -= gradients;
     const double shard = states / (2 + (width_ < accumulation_ ? 1 : 0));
     longest = std::max(longest, (2 * states + 2 * shard + gradients + shard / 2) / device_.memory_bandwidth);
   }

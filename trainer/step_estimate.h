@@ -6,9 +6,9 @@ namespace lmnet {
 
 /// What a step is expected to take on a device. Products run at the device's share of its peak, unless reading their
 /// weights takes longer; all ranks wait for the fullest one at every level. What leaves a level travels over the slower
-/// of the two kinds of links that it meets; in pieces, one travels while the other one computes. Gradients are reduced
-/// as soon as the backward pass is done with them, beside the exchanges, and new values gathered while the next forward
-/// pass begins, where overlap is on.
+/// of the two kinds of links that it meets; with overlap one piece travels while the other one computes, and gradients
+/// are reduced as soon as the backward pass is done with them, beside the exchanges. New values are gathered while the
+/// next forward pass begins.
 struct StepEstimate {
   double seconds = 0;    // of a step
   double compute = 0;    // of them, the fullest rank's products

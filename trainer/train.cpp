@@ -109,7 +109,6 @@ void Run::status(const std::string& state, const std::string& reason, int code) 
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
 void Run::prepare() {
-  require_same_config(world_, hosts_, config_);
   together(world_, [&] {
     signals_.take(config_.checkpoint.on_signal);
     RunSpec run = check_run(config_, world_.size());

@@ -12,7 +12,7 @@
 namespace lmnet {
 namespace {
 
-/// What errors call each rank: `rank 3 on node7`.
+/// What errors call each rank: `rank 3 (node7)`.
 std::vector<std::string> names_of_ranks(Communicator& world) {
   constexpr int64_t kWords = 8;
   constexpr int64_t kLength = kWords * static_cast<int64_t>(sizeof(int64_t));
@@ -22,7 +22,7 @@ std::vector<std::string> names_of_ranks(Communicator& world) {
   world.all_gather(hosts);
   std::vector<std::string> names;
   for (int rank = 0; rank < world.size(); ++rank)
-    names.push_back(fmt::format("rank {} on {}", rank, text + rank * kLength));
+    names.push_back(fmt::format("rank {} ({})", rank, text + rank * kLength));
   return names;
 }
 

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "parallel/communication_thread.h"
 #include "parallel/device_backend.h"
@@ -164,6 +165,20 @@ TEST(ThreadCommunicator, what_is_under_way_when_all_is_closed_ends) {
   EXPECT_TRUE(work.done());
   EXPECT_THROW(work.wait(), CommunicationError);
   EXPECT_TRUE(at::equal(tensor, at::ones({100})));
+}
+
+TEST(ThreadCommunicator, what_all_have_started_ends_well_while_they_close) {
+  at::Tensor tensors[] = {at::ones({100'000}), at::ones({100'000})};
+  auto communicators = make_thread_communicators(2);
+  std::vector<Work> works;
+  for (int rank = 0; rank < 2; ++rank) {
+    works.push_back(communicators[rank]->start_all_reduce(tensors[rank]));
+  }
+  communicators.clear();
+  for (int rank = 0; rank < 2; ++rank) {
+    EXPECT_NO_THROW(works[rank].wait());
+    EXPECT_TRUE(at::equal(tensors[rank], at::full({100'000}, 2.0f)));
+  }
 }
 
 TEST(CommunicationThread, ends_the_process_when_nobody_takes_a_failure_up) {

@@ -159,6 +159,18 @@ TEST(CostModel, optimiser_states_are_sharded_over_the_replica_group) {
   EXPECT_EQ(memory(4, false).optimizer, 12 * trained);
   EXPECT_EQ(memory(4, true).optimizer, 3 * trained);
   EXPECT_EQ(memory(4, true).gradients, 4 * trained);
+  const RankCost rank = cost(spec, 1, 4, kAll, {.rows = 2, .tokens = 8}).ranks[0];
+  double levels = 0;
+  for (const LevelCost& level : rank.levels) levels += level.optimizer;
+  EXPECT_EQ(levels, rank.memory.optimizer) << "the table adds up";
+}
+
+TEST(CostModel, alike_edges_of_a_gap_are_reduced_as_one) {
+  const ModelSpec spec = spec_of(kLlama, "topology: 1-4-4-1, edge: {kind: linear}");
+  const auto working = [&](int data) {
+    return cost(spec, 1, data, kEdges, {.rows = 2, .tokens = 8}).ranks[0].memory.working;
+  };
+  EXPECT_NEAR(working(2) - working(1), 16 * (8 * 8 + 8) * 4, 1e-6) << "their terms lie side by side, fp32";
 }
 
 TEST(CostModel, frozen_parts_before_what_trains_keep_nothing) {

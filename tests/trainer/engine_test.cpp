@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <mutex>
 #include <set>
@@ -25,7 +26,7 @@ class EngineTest : public ::testing::Test {
   void run(const Grid& grid, const std::function<void(Engine&)>& body) const {
     run_ranks(grid.data * grid.vertex, [&](Communicator& world) {
       Mesh mesh(world, grid.vertex);
-      Engine engine(shape_of(case_), graph_of(case_), case_.dtype, OptimizerConfig{}, mesh);
+      Engine engine(shape_of(case_), graph_of(case_), case_.dtype, OptimizerConfig{}, mesh, grid.parallel);
       initialize(engine);
       engine.begin_stage(case_.stages.front().trains);
       body(engine);
@@ -132,6 +133,46 @@ TEST_F(EngineTest, holds_the_same_parameters_with_the_same_first_values_in_every
         }
       });
       EXPECT_EQ(names.size(), alone.size());
+    }
+  }
+}
+
+TEST_F(EngineTest, goes_on_under_another_layout_with_what_all_ranks_kept) {
+  constexpr std::array kKinds = {Optimizer::Kind::value, Optimizer::Kind::exp_avg, Optimizer::Kind::exp_avg_sq};
+  for (at::ScalarType dtype : {at::kDouble, at::kBFloat16}) {
+    case_.dtype = dtype;
+    std::vector<double> losses;
+    run({1, 1}, [&](Engine& engine) {
+      for (int update = 0; update < 5; ++update) losses.push_back(engine.update(batch(engine, update), options()).loss);
+    });
+    std::mutex mutex;
+    std::map<Optimizer::Kind, std::map<std::string, at::Tensor>> kept;
+    std::map<Parameter::Part, int64_t> steps;
+    run({2, 2}, [&](Engine& engine) {
+      for (int update = 0; update < 3; ++update) engine.update(batch(engine, update), options());
+      for (const Optimizer::Kind kind : kKinds)
+        engine.optimizer().visit(kind, [&](const std::string& name, const at::Tensor& whole) {
+          const std::lock_guard lock(mutex);
+          kept[kind][name] = whole.clone();
+        });
+      const std::lock_guard lock(mutex);
+      steps = engine.optimizer().steps();
+    });
+    for (const Grid& grid : {Grid{1, 1}, Grid{1, 3}, Grid{4, 1}, Grid{2, 2, {.sharded = false}}}) {
+      SCOPED_TRACE(grid.name());
+      run(grid, [&](Engine& engine) {
+        Optimizer& optimizer = engine.optimizer();
+        for (const Optimizer::Kind kind : kKinds)
+          for (const std::string& name : optimizer.names()) optimizer.assign(name, kept.at(kind).at(name), kind);
+        optimizer.set_steps(steps);
+        for (const Optimizer::Kind kind : kKinds)
+          optimizer.visit(kind, [&](const std::string& name, const at::Tensor& whole) {
+            EXPECT_TRUE(same_bits(whole, kept.at(kind).at(name))) << name;
+          });
+        const double tolerance = dtype == at::kDouble ? 1e-10 : 2e-2;
+        for (int update = 3; update < 5; ++update)
+          EXPECT_NEAR(engine.update(batch(engine, update), options()).loss, losses[update], tolerance * losses[update]);
+      });
     }
   }
 }
