@@ -12,6 +12,7 @@
 
 #include "data/errors.h"
 #include "data/record.h"
+#include "tests/samples.h"
 
 namespace lmnet::test {
 
@@ -45,13 +46,6 @@ class TempFolder {
  private:
   std::filesystem::path path_;
 };
-
-/// Under LMNET_TEST_DATA, or ../shared/data beside the repository.
-inline std::filesystem::path sample(const std::string& name) {
-  const char* folder = std::getenv("LMNET_TEST_DATA");
-  const auto repository = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  return (folder ? std::filesystem::path(folder) : repository / "../shared/data") / name;
-}
 
 inline std::string read_file(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "model/safetensors.h"
+#include "tests/samples.h"
 
 namespace lmnet::testing {
 namespace {
@@ -52,9 +53,7 @@ std::vector<at::ScalarType> GoldenCase::precisions() const {
 }
 
 fs::path golden_folder() {
-  const char* folder = std::getenv("LMNET_TEST_DATA");
-  const fs::path repository = fs::path(__FILE__).parent_path().parent_path().parent_path();
-  return (folder ? fs::path(folder) : repository / "../shared/data") / "golden-lmnet";
+  return test::sample("golden-lmnet");
 }
 
 std::vector<Json> golden_lines() {

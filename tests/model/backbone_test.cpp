@@ -10,6 +10,7 @@
 
 #include "model/graph/errors.h"
 #include "model/network.h"
+#include "tests/samples.h"
 
 namespace lmnet {
 namespace {
@@ -19,11 +20,9 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using Json = nlohmann::json;
 
-/// A config.json of the samples: under LMNET_TEST_DATA, or ../shared/data beside the repository.
+/// A config.json of the samples.
 std::filesystem::path sample(const std::string& name) {
-  const char* folder = std::getenv("LMNET_TEST_DATA");
-  const auto repository = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  return (folder ? std::filesystem::path(folder) : repository / "../shared/data") / "configs" / (name + ".json");
+  return test::sample("configs/" + name + ".json");
 }
 
 std::string read(const std::filesystem::path& file) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "model/errors.h"
+#include "tests/samples.h"
 
 namespace lmnet::test {
 
@@ -41,13 +42,6 @@ class TempFolder {
 inline std::string read_bytes(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
-}
-
-/// Under LMNET_TEST_DATA, or ../shared/data beside the repository.
-inline std::filesystem::path sample(const std::string& name) {
-  const char* folder = std::getenv("LMNET_TEST_DATA");
-  const auto repository = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  return (folder ? std::filesystem::path(folder) : repository / "../shared/data") / name;
 }
 
 /// A .safetensors file: length, header, data.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/graph/errors.h"
+#include "tests/samples.h"
 #include "trainer/config/config.h"
 
 namespace lmnet::testing {
@@ -55,7 +56,7 @@ inline std::string override_error(const std::string& argument) {
 }
 
 inline std::filesystem::path configs_folder() {
-  return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path() / "configs";
+  return test::repository() / "configs";
 }
 
 /// A config as to_yaml() keeps it: places do not count.
