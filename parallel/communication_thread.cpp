@@ -2,9 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <omp.h>
 
 #include <algorithm>
@@ -298,14 +296,7 @@ void CommunicationThread::check_time(const Queue& queue, SteadyClock::time_point
   for (const int peer : missing) {
     silent.push_back(name(peer));
   }
-  const std::chrono::duration<double> idle = now - queue.moved;
-  const std::time_t since = std::chrono::system_clock::to_time_t(
-      std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(idle));
-  throw failure_of(operation,
-                   fmt::format("no answer for {:.3g} s (since {:%H:%M:%S}) from {}; look at what they report, or give "
-                               "parallel.timeout more if they are slow.",
-                               idle.count(), fmt::localtime(since),
-                               silent.empty() ? "this rank's own device" : fmt::format("{}", fmt::join(silent, ", "))));
+  throw failure_of(operation, no_answer(silent, now - queue.moved));
 }
 
 /// Found by this rank while it ran `operation`.

@@ -1,5 +1,7 @@
 #pragma once
+#include <chrono>
 #include <functional>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -23,6 +25,10 @@ class RankFailed : public CommunicationError {
  private:
   int rank_, code_;
 };
+
+/// What is wrong, and the way out, where nothing has moved for so long: `silent` names the ranks that it depends on
+/// (none: this rank's own device).
+std::string no_answer(std::span<const std::string> silent, std::chrono::duration<double> waited);
 
 /// Ends the process because of an error that the thread it was meant for has not taken up.
 using EndProcess = std::function<void(const CommunicationError&)>;

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
+#include "parallel/collective_check.h"
 #include "parallel/errors.h"
 #include "parallel/pieces.h"
 #include "parallel/stages.h"
@@ -35,18 +35,9 @@ HostCommunicator::HostCommunicator(std::shared_ptr<CommunicationThread> thread, 
 
 Work HostCommunicator::start_all_to_all(at::Tensor send, std::span<const int64_t> send_counts, at::Tensor receive,
                                         std::span<const int64_t> receive_counts) {
-  if (send.scalar_type() != receive.scalar_type() || send.device() != receive.device()) {
-    refuse("all_to_all", fmt::format("it sends {} on {}, but receives {} on {}.", at::toString(send.scalar_type()),
-                                     send.device().str(), at::toString(receive.scalar_type()), receive.device().str()));
-  }
   const Place from = place("all_to_all", send, true);
   const Place to = place("all_to_all", receive, true);
-  check_counts(send_counts, send, "send");
-  check_counts(receive_counts, receive, "receive");
-  if (send_counts[rank_] != receive_counts[rank_]) {
-    refuse("all_to_all",
-           fmt::format("it sends {} elements to itself, but expects {}.", send_counts[rank_], receive_counts[rank_]));
-  }
+  require_none("all_to_all", fault_of_all_to_all(send, send_counts, receive, receive_counts, rank_, size()));
   Stages stages(rank_, size());
   stages.copy_out(from, all_of(send));
   stages.copy_out(to, {});
@@ -94,9 +85,7 @@ Work HostCommunicator::start_all_gather(at::Tensor flat) {
 }
 
 Work HostCommunicator::start_broadcast(at::Tensor tensor, int root) {
-  if (root < 0 || root >= size()) {
-    refuse("broadcast", fmt::format("there is no rank {} in its group of {}.", root, size()));
-  }
+  require_none("broadcast", fault_of_root(root, size()));
   const Place all = place("broadcast", tensor, false);
   Stages stages(rank_, size());
   if (size() > 1) {
@@ -125,7 +114,7 @@ std::unique_ptr<Communicator> HostCommunicator::split(int color) {
 std::unique_ptr<Communicator> HostCommunicator::subgroup(std::vector<int> ranks) {
   const bool ascending = std::adjacent_find(ranks.begin(), ranks.end(), std::greater_equal<>()) == ranks.end();
   if (!ascending || std::ranges::count(ranks, rank_) != 1 || ranks.front() < 0 || ranks.back() >= size()) {
-    refuse("subgroup", "its ranks must be ascending ranks of the group with this one among them.");
+    require_none("subgroup", "its ranks must be ascending ranks of the group with this one among them.");
   }
   for (int& r : ranks) {
     r = (*members_)[r];
@@ -158,30 +147,13 @@ Work HostCommunicator::start(std::string_view collective, std::deque<Stage> stag
 }
 
 HostCommunicator::Place HostCommunicator::place(std::string_view collective, at::Tensor tensor, bool flat) const {
-  const at::ScalarType type = tensor.scalar_type();
-  const bool known = type == at::kDouble || type == at::kFloat || type == at::kBFloat16 || type == at::kLong;
-  if (!known || !(tensor.is_cpu() || tensor.is_cuda()) || !tensor.is_contiguous() || (flat && tensor.dim() != 1)) {
-    refuse(collective, fmt::format("it takes contiguous {}tensors of fp64, fp32, bf16 or int64 on cpu or cuda, not a "
-                                   "{}-D {}one of {} on {}.",
-                                   flat ? "1-D " : "", tensor.dim(), tensor.is_contiguous() ? "" : "strided ",
-                                   at::toString(type), tensor.device().str()));
-  }
+  require_none(collective, fault_of_tensor(tensor, flat, at::kCUDA));
   return std::make_shared<Staging>(std::move(tensor));
 }
 
-void HostCommunicator::check_counts(std::span<const int64_t> counts, const at::Tensor& tensor,
-                                    std::string_view what) const {
-  const bool negative = std::any_of(counts.begin(), counts.end(), [](int64_t count) { return count < 0; });
-  const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  if (std::ssize(counts) != size() || negative || total != tensor.numel()) {
-    refuse("all_to_all", fmt::format("it got {} counts that add up to {} for {} elements to {}; it takes one count (0 "
-                                     "or more) for each of {} ranks.",
-                                     counts.size(), total, tensor.numel(), what, size()));
-  }
-}
-
-void HostCommunicator::refuse(std::string_view collective, std::string_view what) const {
-  throw CommunicationError(fmt::format("{}: {}: {}", thread_->name(thread_->rank()), collective, what));
+void HostCommunicator::require_none(std::string_view collective, std::string_view fault) const {
+  if (fault.empty()) return;
+  throw CommunicationError(fmt::format("{}: {}: {}", thread_->name(thread_->rank()), collective, fault));
 }
 
 /// The `value` of each rank, in rank order.

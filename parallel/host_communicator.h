@@ -38,8 +38,8 @@ class HostCommunicator final : public Communicator {
 
   Work start(std::string_view collective, std::deque<Stage> stages, Place result);
   Place place(std::string_view collective, at::Tensor tensor, bool flat) const;
-  void check_counts(std::span<const int64_t> counts, const at::Tensor& tensor, std::string_view what) const;
-  [[noreturn]] void refuse(std::string_view collective, std::string_view what) const;
+  /// Throws where there is a fault.
+  void require_none(std::string_view collective, std::string_view fault) const;
   std::vector<int64_t> gather(std::string_view collective, int64_t value);
 
   std::shared_ptr<CommunicationThread> thread_;

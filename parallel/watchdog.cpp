@@ -1,10 +1,7 @@
 #include "parallel/watchdog.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <ctime>
 #include <utility>
 
 #include "parallel/errors.h"
@@ -76,12 +73,8 @@ void Watchdog::check() const {
 std::string Watchdog::too_long(const Label& label, std::string_view phase, std::chrono::milliseconds waited) const {
   std::vector<std::string> peers;
   for (const int peer : label.peers) peers.push_back(names_[peer]);
-  const std::time_t since = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now() - waited);
-  return fmt::format(
-      "{}: {}{}{}: no answer for {:.3g} s (since {:%H:%M:%S}) from {}; look at what they report, or give "
-      "parallel.timeout more if they are slow.",
-      names_[rank_], phase, phase.empty() ? "" : ": ", label.collective, std::chrono::duration<double>(waited).count(),
-      fmt::localtime(since), peers.empty() ? "this rank's own device" : fmt::format("{}", fmt::join(peers, ", ")));
+  return fmt::format("{}: {}{}{}: {}", names_[rank_], phase, phase.empty() ? "" : ": ", label.collective,
+                     no_answer(peers, waited));
 }
 
 void Watchdog::run(const std::stop_token& stop) {

@@ -10,15 +10,16 @@
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
 
+#include "parallel/collective_check.h"
 #include "parallel/errors.h"
 #include "parallel/pieces.h"
 
 namespace lmnet {
 namespace {
 
-std::optional<ncclDataType_t> known_type(const at::Tensor& tensor) {
+/// Of one of the types that fault_of_tensor() lets through.
+ncclDataType_t nccl_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kDouble:
       return ncclFloat64;
@@ -26,15 +27,9 @@ std::optional<ncclDataType_t> known_type(const at::Tensor& tensor) {
       return ncclFloat32;
     case at::kBFloat16:
       return ncclBfloat16;
-    case at::kLong:
-      return ncclInt64;
     default:
-      return std::nullopt;
+      return ncclInt64;
   }
-}
-
-ncclDataType_t nccl_type(const at::Tensor& tensor) {
-  return known_type(tensor).value();
 }
 
 ncclRedOp_t nccl_operation(Reduction reduction) {
@@ -117,31 +112,16 @@ NcclCommunicator::NcclCommunicator(std::shared_ptr<NcclJob> job, NcclJob::Queue 
       members_(std::move(members)),
       host_(std::move(host)) {}
 
-void NcclCommunicator::refuse(std::string_view collective, std::string_view what) const {
-  throw CommunicationError(fmt::format("{}: {}: {}", job_->watchdog().name(), collective, what));
+void NcclCommunicator::require_none(std::string_view collective, std::string_view fault) const {
+  if (fault.empty()) return;
+  throw CommunicationError(fmt::format("{}: {}: {}", job_->watchdog().name(), collective, fault));
 }
 
 bool NcclCommunicator::on_host(std::string_view collective, const at::Tensor& tensor, bool flat) const {
   job_->watchdog().check();
-  if (tensor.is_cpu()) return true;
-  if (!known_type(tensor) || tensor.device() != job_->device() || !tensor.is_contiguous() ||
-      (flat && tensor.dim() != 1))
-    refuse(collective,
-           fmt::format("it takes contiguous {}tensors of fp64, fp32, bf16 or int64 on cpu or {}, not a {}-D "
-                       "{}one of {} on {}.",
-                       flat ? "1-D " : "", job_->device().str(), tensor.dim(), tensor.is_contiguous() ? "" : "strided ",
-                       at::toString(tensor.scalar_type()), tensor.device().str()));
+  if (tensor.is_cpu()) return true;  // the host's communicator looks at it
+  require_none(collective, fault_of_tensor(tensor, flat, job_->device()));
   return false;
-}
-
-void NcclCommunicator::check_counts(std::span<const int64_t> counts, const at::Tensor& tensor) const {
-  const bool negative = std::ranges::any_of(counts, [](int64_t count) { return count < 0; });
-  const int64_t total = std::accumulate(counts.begin(), counts.end(), int64_t{0});
-  if (std::ssize(counts) != size() || negative || total != tensor.numel())
-    refuse("all_to_all",
-           fmt::format("it got {} counts that add up to {} for {} elements; it takes one count (0 or more) "
-                       "for each of {} ranks.",
-                       counts.size(), total, tensor.numel(), size()));
 }
 
 Watchdog::Label NcclCommunicator::label(const char* collective) const {
@@ -195,16 +175,9 @@ void NcclCommunicator::send_and_receive(const Watchdog::Label& label, const Tens
 
 Work NcclCommunicator::start_all_to_all(at::Tensor send, std::span<const int64_t> send_counts, at::Tensor receive,
                                         std::span<const int64_t> receive_counts) {
-  if (send.scalar_type() != receive.scalar_type() || send.device() != receive.device())
-    refuse("all_to_all", fmt::format("it sends {} on {}, but receives {} on {}.", at::toString(send.scalar_type()),
-                                     send.device().str(), at::toString(receive.scalar_type()), receive.device().str()));
   if (on_host("all_to_all", send, true)) return host_->start_all_to_all(send, send_counts, receive, receive_counts);
+  require_none("all_to_all", fault_of_all_to_all(send, send_counts, receive, receive_counts, rank(), size()));
   on_host("all_to_all", receive, true);
-  check_counts(send_counts, send);
-  check_counts(receive_counts, receive);
-  if (send_counts[rank()] != receive_counts[rank()])
-    refuse("all_to_all",
-           fmt::format("it sends {} elements to itself, but expects {}.", send_counts[rank()], receive_counts[rank()]));
   const Tensors to = cut(send, send_counts), from = cut(receive, receive_counts);
   return start("all_to_all", {send, receive}, [&](const auto& label) { send_and_receive(label, to, from); });
 }
@@ -269,8 +242,7 @@ Work NcclCommunicator::start_all_gather(at::Tensor flat) {
 }
 
 Work NcclCommunicator::start_broadcast(at::Tensor tensor, int root) {
-  if (root < 0 || root >= size())
-    refuse("broadcast", fmt::format("there is no rank {} in its group of {}.", root, size()));
+  require_none("broadcast", fault_of_root(root, size()));
   if (on_host("broadcast", tensor, false)) return host_->start_broadcast(tensor, root);
   return start("broadcast", {tensor}, [&](const auto& label) {
     const at::Tensor flat = tensor.view({-1});

@@ -53,10 +53,10 @@ class NcclCommunicator final : public Communicator {
  private:
   using Tensors = std::vector<at::Tensor>;
 
-  [[noreturn]] void refuse(std::string_view collective, std::string_view what) const;
+  /// Throws where there is a fault.
+  void require_none(std::string_view collective, std::string_view fault) const;
   /// Whether a collective of the tensor is the host's. Throws where it is neither that nor one for NCCL.
   bool on_host(std::string_view collective, const at::Tensor& tensor, bool flat) const;
-  void check_counts(std::span<const int64_t> counts, const at::Tensor& tensor) const;
   /// Whether NCCL's communicator has the members of this group and no others.
   bool whole() const { return group_->size() == size(); }
   Watchdog::Label label(const char* collective) const;
