@@ -14,11 +14,11 @@ bool holds(const Holders& holders, int rank) {
   return std::binary_search(holders.begin(), holders.end(), rank);
 }
 
-int first_level(const Graph& graph, const std::string& group) {
+int first_leg(const Graph& graph, const std::string& group) {
   int first = graph.levels();
   for (const Vertex& vertex : graph.vertices())
     if (vertex.group == group) first = std::min(first, vertex.level);
-  return first;
+  return vertex_leg(first);
 }
 
 /// Module names of LibTorch must not have dots.
@@ -45,8 +45,7 @@ Network::Network(NetworkShape shape, Graph graph, const Placement& placement, in
                                     group, own.hidden_size, shape_.backbone.hidden_size));
     vertices_[group] = register_module(module_name("vertices_" + group), std::make_shared<Transformer>(own, options));
     vertices_[group]->list(
-        {{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders, first_level(graph_, group)},
-        storage_);
+        {{fmt::format("vertices.{}.", group)}, Parameter::Part::vertices, holders, first_leg(graph_, group)}, storage_);
   }
   build_edges(placement, rank, options);
 }
@@ -57,10 +56,10 @@ void Network::build_ends(const Placement& placement, int rank, at::TensorOptions
   // The reference's: mean and deviation of the embeddings of GPT-2 medium.
   const Parameter::Initial like_embeddings{.mean = 0.0015, .spread = 0.1158};
   const auto add = [&](const char* name, Parameter::Part part, const char* module, const Holders& holders, int64_t rows,
-                       Parameter::Initial initial, int level = 0) {
+                       Parameter::Initial initial, int leg = 0) {
     at::Tensor table = at::empty({1, rows, b.hidden_size}, options);
     register_parameter(module, table, /*requires_grad=*/false);
-    storage_.push_back({part, initial, holders, level, table, {}, {{name, 0, 0, rows}}});
+    storage_.push_back({part, initial, holders, leg, table, {}, {{name, 0, 0, rows}}});
     return table;
   };
   using enum Parameter::Part;
@@ -69,7 +68,8 @@ void Network::build_ends(const Placement& placement, int rank, at::TensorOptions
     embedding_ = add("embeddings.tokens.weight", embeddings, "embedding", placement.embedding, b.vocabulary, normal);
   if (!shape_.tied()) {
     head_ = storage_.size();
-    add("head.weight", Parameter::Part::head, "head", placement.head, shape_.outputs(), normal, graph_.levels());
+    add("head.weight", Parameter::Part::head, "head", placement.head, shape_.outputs(), normal,
+        vertex_leg(graph_.levels()));
   }
   if (embeds && b.gpt2())
     positions_ = add("embeddings.positions.weight", embeddings, "positions", placement.embedding, b.positions, normal);
@@ -91,12 +91,12 @@ void Network::build_edges(const Placement& placement, int rank, at::TensorOption
       const auto& [kinds, holders] = key;
       auto module = std::make_shared<EdgeStack>(shape_.backbone, kinds, static_cast<int64_t>(edges.size()), options);
       ParameterScope scope{{}, Parameter::Part::edges, holders};
-      scope.level = graph_.levels();
+      scope.leg = vertex_leg(graph_.levels());
       for (int e : edges) {
         const Edge& edge = graph_.edges()[e];
         scope.prefixes.push_back(edge.name + ".");
         // Input edges run with the level that they lead to.
-        scope.level = std::min(scope.level, level < 0 ? graph_.level_of(edge.destination) : level);
+        scope.leg = std::min(scope.leg, level < 0 ? vertex_leg(graph_.level_of(edge.destination)) : edge_leg(level));
       }
       register_module(module_name(scope.prefixes.front()), module);
       module->list(scope, storage_);

@@ -39,7 +39,7 @@ ParameterScope ParameterScope::inside(const std::string& name) const {
 void ParameterScope::add(const at::Tensor& value, const std::vector<Slot>& slots, Parameter::Initial initial,
                          std::vector<Parameter>& parameters) const {
   if (!value.defined()) return;
-  Parameter parameter{part, initial, holders, level, value, {}, {}};
+  Parameter parameter{part, initial, holders, leg, value, {}, {}};
   for (size_t e = 0; e < prefixes.size(); ++e) {
     int64_t offset = 0;
     for (const Slot& slot : slots) {

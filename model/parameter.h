@@ -31,7 +31,7 @@ struct Parameter {
   Part part = Part::edges;
   Initial initial;
   Holders holders;      // the ranks of the vertex-parallel group with the same storage
-  int level = 0;        // the first that uses it: a forward needs it from here on, a backward is done with it here
+  int leg = 0;          // the first that uses it: a forward needs it from here on, a backward is done with it here
   at::Tensor value;     // compute dtype; a leaf of autograd that requires a gradient while it trains
   at::Tensor gradient;  // same shape, fp32 (fp64 for fp64): summed over uses and micro-batches; bound while it trains
   std::vector<View> views;
@@ -52,7 +52,7 @@ struct ParameterScope {
   std::vector<std::string> prefixes;  // E names such as `edges.1.0-3.`
   Parameter::Part part = Parameter::Part::edges;
   Holders holders = {};
-  int level = 0;
+  int leg = 0;
 
   /// The scope of a part of each module.
   ParameterScope inside(const std::string& name) const;

@@ -42,20 +42,43 @@ at::Tensor PieceWalk::embed(RowRange rows) const {
   return at::cat({network_.prefix().unsqueeze(0).expand({x.size(0), -1, -1}), x}, 1);
 }
 
-void PieceWalk::forward(int level, bool keep_graph) {
+// Where nothing before the gap behind a level trains, there is nothing to record in it.
+
+void PieceWalk::forward_vertices(int level, bool keep_graph) {
   if (level > 0) take_arrived(level - 1);
+  if (layout_.levels[level].empty()) return;
+  const at::AutoGradMode record(keep_graph && gradient_gaps_[level]);
   Segment& segment = tape_[level];
-  {
-    // Where nothing before the gap trains, there is nothing to record.
-    at::AutoGradMode record(keep_graph && gradient_gaps_[level]);
-    run_level(level);
+  const bool gradients_wanted =
+      std::any_of(gradient_gaps_.begin(), gradient_gaps_.begin() + level, [](bool g) { return g; });
+  if (segment.input.defined() && at::GradMode::is_enabled() && gradients_wanted) segment.input.requires_grad_();
+  segment.outputs = run_vertices(level, level_input(level));
+}
+
+void PieceWalk::forward_edges(int level, bool keep_graph) {
+  Segment& segment = tape_[level];
+  const std::vector<Share>& shares = layout_.levels[level];
+  if (!shares.empty()) {
+    const at::AutoGradMode record(keep_graph && gradient_gaps_[level]);
+    for (const at::Tensor& output : segment.outputs)
+      segment.read.push_back(output.detach().requires_grad_(output.requires_grad()));
+    const auto output_of = [&](int edge) {
+      for (size_t s = 0; s < shares.size(); ++s)
+        if (shares[s].vertex == graph_.edges()[edge].source) return segment.read[s];
+      return at::Tensor();
+    };
+    segment.calls = run_edges(output_of, level);
+    segment.sent = outgoing(graph_, layout_, level);
   }
-  at::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   exchange_.start_forward(level, collect_messages(segment));
-  if (!keep_graph)
+  if (!keep_graph) {
     segment = {};
-  else if (!gradient_gaps_[level])
+  } else if (!gradient_gaps_[level]) {
+    segment.outputs.clear();
+    segment.read.clear();
     segment.calls.clear();
+  }
 }
 
 at::Tensor PieceWalk::head_input() {
@@ -78,21 +101,6 @@ void PieceWalk::take_arrived(int level) {
       input = at::zeros({layout_.items(to), time_.length, network_.backbone().hidden_size}, accumulation());
     rows_of(input, message.share).add_(message.value);
   }
-}
-
-void PieceWalk::run_level(int level) {
-  if (layout_.levels[level].empty()) return;
-  Segment& segment = tape_[level];
-  bool gradients_wanted = std::any_of(gradient_gaps_.begin(), gradient_gaps_.begin() + level, [](bool g) { return g; });
-  if (segment.input.defined() && at::GradMode::is_enabled() && gradients_wanted) segment.input.requires_grad_();
-  std::vector<at::Tensor> outputs = run_vertices(level, level_input(level));
-  auto output_of = [&](int edge) {
-    for (size_t s = 0; s < outputs.size(); ++s)
-      if (layout_.levels[level][s].vertex == graph_.edges()[edge].source) return outputs[s];
-    return at::Tensor();
-  };
-  segment.calls = run_edges(output_of, level);
-  segment.sent = outgoing(graph_, layout_, level);
 }
 
 /// What the vertices of a level (or the head) read: messages and input edges, scaled, in compute dtype: [items, T, D].
@@ -240,10 +248,26 @@ void PieceWalk::start_backward(at::Tensor head_gradient) {
   send_gradients(head - 1);
 }
 
-void PieceWalk::backward(int level) {
+void PieceWalk::backward_edges(int level) {
+  if (!gradient_gaps_[level]) return;
+  Segment& segment = tape_[level];
+  const std::vector<Message> gradients = exchange_.finish_backward(level);
+  std::vector<at::Tensor> outputs, of_outputs;
+  for (const EdgeCall& call : segment.calls) {
+    outputs.push_back(call.output);
+    of_outputs.push_back(gradient_of(call, gradients));
+  }
+  run_backward(outputs, of_outputs);
+  segment.calls.clear();
+}
+
+void PieceWalk::backward_vertices(int level) {
   if (gradient_gaps_[level]) {
     Segment& segment = tape_[level];
-    run_backward(segment, exchange_.finish_backward(level));
+    std::vector<at::Tensor> gradients;
+    for (at::Tensor& read : segment.read) gradients.push_back(std::move(read.mutable_grad()));
+    segment.read.clear();
+    run_backward(segment.outputs, gradients);
     if (segment.input.defined()) input_gradient_[level] = segment.input.grad();
     segment = {};
   }
@@ -266,33 +290,35 @@ std::vector<Message> PieceWalk::gradients_of_arrived(const Segment& segment) con
   return gradients;
 }
 
-void PieceWalk::run_backward(Segment& segment, const std::vector<Message>& gradients) {
-  torch::autograd::variable_list outputs, output_gradients;
-  for (const EdgeCall& call : segment.calls) {
-    if (!call.output.requires_grad()) continue;
-    at::Tensor gradient = at::empty(call.output.sizes(), call.output.options());
-    for (size_t i = 0; i < call.edges.size(); ++i) {
-      const Edge& edge = graph_.edges()[call.edges[i]];
-      RowRange rows = rows_of_vertex(edge.source);
-      for (const Message& message : gradients) {
-        RowRange common = intersect(rows, message.share.rows);
-        if (message.share.vertex != edge.destination || common.size() == 0) continue;
-        gradient[static_cast<int64_t>(i)]
-            .narrow(0, common.begin - rows.begin, common.size())
-            .copy_(message.value.narrow(0, common.begin - message.share.rows.begin, common.size()));
-      }
+/// What came back for the output of a call: [E, R, T, D].
+at::Tensor PieceWalk::gradient_of(const EdgeCall& call, const std::vector<Message>& gradients) const {
+  at::Tensor gradient = at::empty(call.output.sizes(), call.output.options().requires_grad(false));
+  for (size_t i = 0; i < call.edges.size(); ++i) {
+    const Edge& edge = graph_.edges()[call.edges[i]];
+    const RowRange rows = rows_of_vertex(edge.source);
+    for (const Message& message : gradients) {
+      const RowRange common = intersect(rows, message.share.rows);
+      if (message.share.vertex != edge.destination || common.size() == 0) continue;
+      gradient[static_cast<int64_t>(i)]
+          .narrow(0, common.begin - rows.begin, common.size())
+          .copy_(message.value.narrow(0, common.begin - message.share.rows.begin, common.size()));
     }
-    outputs.push_back(call.output);
-    output_gradients.push_back(gradient);
   }
-  if (outputs.empty()) return;
-  torch::autograd::backward(outputs, output_gradients);
-  take_gradients();
+  return gradient;
 }
 
-/// Autograd leaves each use's gradient in compute dtype; they are added up in fp32 (fp64).
-void PieceWalk::take_gradients() {
-  at::NoGradGuard no_grad;
+/// Walks a segment back from those of its outputs that anything trained or any input stands before. Autograd leaves
+/// each use's gradient of a parameter in compute dtype; they are added up in fp32 (fp64).
+void PieceWalk::run_backward(const std::vector<at::Tensor>& outputs, const std::vector<at::Tensor>& gradients) {
+  torch::autograd::variable_list from, with;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!outputs[i].requires_grad() || !gradients[i].defined()) continue;
+    from.push_back(outputs[i]);
+    with.push_back(gradients[i]);
+  }
+  if (from.empty()) return;
+  torch::autograd::backward(from, with);
+  const at::NoGradGuard no_grad;
   for (Parameter& parameter : network_.parameter_storage()) {
     at::Tensor& gradient = parameter.value.mutable_grad();
     if (!gradient.defined()) continue;

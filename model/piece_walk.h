@@ -12,7 +12,7 @@
 
 namespace lmnet {
 
-/// Some rows of the batch on their way through the levels of one rank's layout, and back. Each level is an autograd
+/// Some rows of the batch on their way through the levels of one rank's layout, and back. Each leg is an autograd
 /// segment of its own with detached inputs; backward walks the segments the other way, so that the schedule of
 /// communication comes from the layout alone and never from autograd's readiness. What leaves a level travels until the
 /// next level begins: Walk lets other pieces compute meanwhile.
@@ -27,15 +27,19 @@ class PieceWalk {
   /// The piece's rows at which this rank runs the head.
   RowRange head_rows() const;
 
-  /// Takes what arrived from the level before, runs the level and sends what leaves it.
-  void forward(int level, bool keep_graph);
+  /// Takes what arrived from the level before and runs the vertices.
+  void forward_vertices(int level, bool keep_graph);
+  /// Runs the edges that leave the level and sends what they give.
+  void forward_edges(int level, bool keep_graph);
   /// Takes what arrived for the head. What it reads here: [R, before + T, D]. No gradients.
   at::Tensor head_input();
 
   /// The gradient of head_input() (undefined without rows), scaled; sends what goes back from it.
   void start_backward(at::Tensor head_gradient);
-  /// Walks the level back: parameters' gradients are added to, and what goes back from it is sent.
-  void backward(int level);
+  /// Takes what came back to the level and walks its edges back: their gradients are added to.
+  void backward_edges(int level);
+  /// The same for its vertices; sends what goes back from them.
+  void backward_vertices(int level);
 
  private:
   /// The output of edges that ran as one call.
@@ -46,12 +50,13 @@ class PieceWalk {
   /// One level on the tape.
   struct Segment {
     at::Tensor input;                  // messages added up: [items, T, D], accumulation dtype; undefined without any
+    std::vector<at::Tensor> outputs;   // of the vertices, by share: [R, T, D]
+    std::vector<at::Tensor> read;      // the same, detached: what the edges read
     std::vector<EdgeCall> calls;       // what left the level
     std::vector<Share> sent, arrived;  // of the gap behind the level
   };
 
   at::Tensor embed(RowRange rows) const;
-  void run_level(int level);
   at::Tensor level_input(int level);
   std::vector<at::Tensor> run_vertices(int level, const at::Tensor& input);
   std::vector<EdgeCall> run_edges(const std::function<at::Tensor(int edge)>& input, int source_level);
@@ -59,8 +64,8 @@ class PieceWalk {
   void take_arrived(int level);
   void send_gradients(int level);
   std::vector<Message> gradients_of_arrived(const Segment& segment) const;
-  void run_backward(Segment& segment, const std::vector<Message>& gradients);
-  void take_gradients();
+  at::Tensor gradient_of(const EdgeCall& call, const std::vector<Message>& gradients) const;
+  void run_backward(const std::vector<at::Tensor>& outputs, const std::vector<at::Tensor>& gradients);
   RowRange rows_of_vertex(int vertex) const;
   std::vector<KeyValues>* cached_vertex(int first) const {
     return cache_ == nullptr ? nullptr : &cache_->vertex(first);

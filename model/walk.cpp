@@ -31,7 +31,7 @@ at::Tensor nothing(const Sequence& sequence) {
 
 }  // namespace
 
-Walk::Walk(Network& network, std::vector<Piece> pieces, std::vector<bool> gradient_gaps, LevelHooks hooks)
+Walk::Walk(Network& network, std::vector<Piece> pieces, std::vector<bool> gradient_gaps, LegHooks hooks)
     : network_(network),
       pieces_(std::move(pieces)),
       gradient_gaps_(std::move(gradient_gaps)),
@@ -47,11 +47,14 @@ std::vector<PieceWalk> Walk::forward(const Sequence& sequence, const TimeAxis& t
     walks.emplace_back(network_, *piece.layout, *piece.exchange, gradient_gaps_, time, sequence.narrow(piece.rows),
                        cache);
   const int head = network_.graph().levels();
-  for (int level = 0; level < head; ++level) {
-    hooks_.before(level);
-    for (PieceWalk& walk : walks) walk.forward(level, keep_graph);
-  }
-  hooks_.before(head);
+  for (int level = 0; level < head; ++level)
+    for (PieceWalk& walk : walks) {
+      hooks_.before(vertex_leg(level));
+      walk.forward_vertices(level, keep_graph);
+      hooks_.before(edge_leg(level));
+      walk.forward_edges(level, keep_graph);
+    }
+  hooks_.before(vertex_leg(head));
   return walks;
 }
 
@@ -92,10 +95,14 @@ at::Tensor Walk::loss_and_gradients(const Sequence& sequence, double scale, cons
     walk.start_backward(result.hidden_gradient);
   }
   const int head = network_.graph().levels();
-  hooks_.after(head);
+  hooks_.after(vertex_leg(head));
   for (int level = head - 1; level >= 0; --level) {
-    for (PieceWalk& walk : walks) walk.backward(level);
-    hooks_.after(level);
+    for (PieceWalk& walk : walks) {
+      walk.backward_edges(level);
+      if (&walk == &walks.back()) hooks_.after(edge_leg(level));
+      walk.backward_vertices(level);
+    }
+    hooks_.after(vertex_leg(level));
   }
   return sum;
 }

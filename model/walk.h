@@ -18,12 +18,12 @@ struct Piece {
   Exchange* exchange;
 };
 
-/// What the caller does at the levels (the head's pseudo-level among them).
-struct LevelHooks {
-  /// Forward: parameters whose first level is this one are read from now on.
-  std::function<void(int level)> before = [](int) {};
-  /// Backward: the gradients of parameters whose first level is this one are complete for this walk.
-  std::function<void(int level)> after = [](int) {};
+/// What the caller does at the legs of a walk.
+struct LegHooks {
+  /// Forward: parameters whose first leg is this one are read from now on. Once for each piece.
+  std::function<void(int leg)> before = [](int) {};
+  /// Backward: the gradients of parameters whose first leg is this one are complete for this walk.
+  std::function<void(int leg)> after = [](int) {};
 };
 
 /// One pass of a batch, in pieces, through the levels of one rank's layout: at every level piece k+1 computes while
@@ -31,7 +31,7 @@ struct LevelHooks {
 class Walk {
  public:
   /// All must outlive the walk. `gradient_gaps`: for each level whether the messages that leave it carry gradients.
-  Walk(Network& network, std::vector<Piece> pieces, std::vector<bool> gradient_gaps, LevelHooks hooks = {});
+  Walk(Network& network, std::vector<Piece> pieces, std::vector<bool> gradient_gaps, LegHooks hooks = {});
   /// The batch as one piece.
   Walk(Network& network, const Layout& layout, Exchange& exchange, std::vector<bool> gradient_gaps);
 
@@ -58,7 +58,7 @@ class Walk {
   Network& network_;
   std::vector<Piece> pieces_;
   std::vector<bool> gradient_gaps_;
-  LevelHooks hooks_;
+  LegHooks hooks_;
 };
 
 }  // namespace lmnet

@@ -58,10 +58,10 @@ const Itinerary& Engine::itinerary(int64_t rows) {
 
 /// Lays the batch out over the replica and gives `run` a walk over this rank's part of it.
 template <typename F>
-auto Engine::walk(const Sequence& sequence, LevelHooks hooks, F&& run) {
+auto Engine::walk(const Sequence& sequence, LegHooks hooks, F&& run) {
   const Sequence batch = sequence.to(device_);
   std::vector<bool> gaps = gradient_gaps(network_->graph(), trains_);
-  hooks.before = [this](int level) { optimizer_->require(level); };
+  hooks.before = [this](int leg) { optimizer_->require(leg); };
   if (mesh_.vp_size == 1) {
     LocalExchange local;
     Walk walk(*network_, {{{0, batch.rows()}, &itinerary(batch.rows()).layout, &local}}, std::move(gaps), hooks);
@@ -95,10 +95,10 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
   at::Tensor loss = at::zeros({}, at::TensorOptions(at::kDouble).device(device_));
   for (int64_t row = 0; row < batch.rows(); row += micro_batch) {
     Sequence micro = batch.narrow({row, std::min(row + micro_batch, batch.rows())});
-    LevelHooks hooks;
+    LegHooks hooks;
     // Added up over the micro-batches first, and over the copies once.
     if (parallel_.overlap && row + micro_batch >= batch.rows())
-      hooks.after = [this](int level) { optimizer_->start_reduction(level); };
+      hooks.after = [this](int leg) { optimizer_->start_reduction(leg); };
     loss += walk(micro, hooks,
                  [&](Walk& walk, const Sequence& rows) { return walk.loss_and_gradients(rows, scale, rule); });
   }

@@ -93,7 +93,7 @@ class Engine {
   /// This rank's part of a batch of so many rows.
   const Itinerary& itinerary(int64_t rows);
   template <typename F>
-  auto walk(const Sequence& sequence, LevelHooks hooks, F&& run);
+  auto walk(const Sequence& sequence, LegHooks hooks, F&& run);
 
   Mesh& mesh_;
   EngineOptions parallel_;

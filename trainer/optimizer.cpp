@@ -39,14 +39,14 @@ Optimizer::Optimizer(Network& network, const OptimizerConfig& config, Mesh& mesh
   const std::vector<Parameter>& storage = network_.parameter_storage();
   std::map<std::tuple<int, Parameter::Part, Holders, bool>, std::vector<size_t>> alike;
   for (size_t s = 0; s < storage.size(); ++s)
-    alike[{storage[s].level, storage[s].part, storage[s].holders, decays(storage[s], config_.decays)}].push_back(s);
+    alike[{storage[s].leg, storage[s].part, storage[s].holders, decays(storage[s], config_.decays)}].push_back(s);
   for (const auto& [key, storages] : alike) {
-    const auto& [level, part, holders, decays_too] = key;
+    const auto& [leg, part, holders, decays_too] = key;
     for (const size_t s : storages) {
       const int64_t count = aligned(storage[s].value.numel());
       const bool first = s == storages.front();
       if (first || flats_.back().count + count > kFlatElements)
-        flats_.push_back({level, part, decays_too, ReplicaGroup(mesh, holders, sharded)});
+        flats_.push_back({leg, part, decays_too, ReplicaGroup(mesh, holders, sharded)});
       Flat& flat = flats_.back();
       for (const View& view : storage[s].views) {
         const int64_t row = row_size(storage[s].value);
@@ -129,8 +129,8 @@ void Optimizer::zero_gradients() {
     if (flat.trains()) flat.gradient.zero_();
 }
 
-void Optimizer::start_reduction(int level) {
-  for (auto flat = flats_.rbegin(); flat != flats_.rend() && flat->level >= level; ++flat) {
+void Optimizer::start_reduction(int leg) {
+  for (auto flat = flats_.rbegin(); flat != flats_.rend() && flat->leg >= leg; ++flat) {
     if (!flat->trains() || flat->reducing) continue;
     flat->work = flat->group.start_reduce(flat->gradient);
     flat->reducing = true;
@@ -187,9 +187,9 @@ void Optimizer::update(const std::map<Parameter::Part, double>& lr, double gradi
   }
 }
 
-void Optimizer::require(int level) {
+void Optimizer::require(int leg) {
   for (Flat& flat : flats_) {
-    if (flat.level > level) break;
+    if (flat.leg > leg) break;
     wait(flat);
   }
 }

@@ -12,10 +12,10 @@
 
 namespace lmnet {
 
-/// AdamW over flat buffers, one for each (level of first use, holders, part, decay). A buffer's values are what the
+/// AdamW over flat buffers, one for each (leg of first use, holders, part, decay). A buffer's values are what the
 /// network computes with; its gradient is whole on every holder, fp32 (fp64 in fp64 runs); of its replica group each
 /// rank keeps master weights (bf16 runs) and moments for its shard only (ZeRO-1), or all ranks keep all (ZeRO 0).
-/// Buffers are reduced from the last level to the first while the backward pass goes on, and gathered from the first
+/// Buffers are reduced from the last leg to the first while the backward pass goes on, and gathered from the first
 /// to the last while the next forward pass begins. Also the place where a parameter is read and written by its
 /// canonical name.
 class Optimizer {
@@ -27,9 +27,9 @@ class Optimizer {
   void begin_stage(const Trains& trains);
 
   void zero_gradients();
-  /// The gradients of what is first used at `level` or behind it are complete here: starts to add them up over their
-  /// replica groups. Called for descending levels, the same on all ranks.
-  void start_reduction(int level);
+  /// The gradients of what is first used at `leg` or behind it are complete here: starts to add them up over their
+  /// replica groups. Called for descending legs, the same on all ranks.
+  void start_reduction(int leg);
   /// Starts what was not started yet and waits for all of it.
   void finish_reduction();
   /// Σ gradient² over what this rank counts: over all ranks of the world each parameter counts once.
@@ -38,9 +38,9 @@ class Optimizer {
   /// One AdamW step after finish_reduction(); gradients are multiplied with `gradient_scale` first (clipping). Starts
   /// to gather the new values.
   void update(const std::map<Parameter::Part, double>& lr, double gradient_scale);
-  /// Waits for the values of what is first used up to `level`; without a level for all.
-  void require(int level);
-  void require() { require(network_.graph().levels()); }
+  /// Waits for the values of what is first used up to `leg`; without a leg for all.
+  void require(int leg);
+  void require() { require(vertex_leg(network_.graph().levels())); }
 
   /// Seconds that this rank has waited for reductions and gathers since the last call.
   double take_waited();
@@ -79,7 +79,7 @@ class Optimizer {
  private:
   /// Storages that go through reduction, update and gathering together.
   struct Flat {
-    int level;
+    int leg;
     Parameter::Part part;
     bool decays;
     ReplicaGroup group;
@@ -109,7 +109,7 @@ class Optimizer {
 
   Network& network_;
   OptimizerConfig config_;
-  std::vector<Flat> flats_;  // by level
+  std::vector<Flat> flats_;  // by leg
   std::map<std::string, Place> places_;
   std::map<Parameter::Part, int64_t> steps_;
   double waited_ = 0;

@@ -31,6 +31,15 @@ struct Layout {
   int64_t items(int level) const;
 };
 
+/// The legs of a walk through the levels: the vertices of level l with what they read from the text (input edges, the
+/// embedding) are leg 2·l, the edges that leave level l leg 2·l + 1; the last leg is the head's, as if it were a level.
+constexpr int vertex_leg(int level) {
+  return 2 * level;
+}
+constexpr int edge_leg(int level) {
+  return 2 * level + 1;
+}
+
 /// The layout of one process that runs everything.
 Layout whole_layout(const Graph& graph, int64_t batch);
 
