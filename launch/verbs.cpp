@@ -7,230 +7,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <span>
 
 #include "launch/ranks.h"
+#include "launch/verb.h"
 #include "model/graph/errors.h"
-#include "trainer/bench.h"
 #include "trainer/config/config.h"
-#include "trainer/evaluate.h"
-#include "trainer/generation/generate.h"
-#include "trainer/hugging_face/export.h"
-#include "trainer/hugging_face/import.h"
-#include "trainer/inspect.h"
-#include "trainer/run_check.h"
-#include "trainer/same_start.h"
-#include "trainer/signals.h"
-#include "trainer/together.h"
-#include "trainer/tokenize.h"
-#include "trainer/train.h"
 
 namespace lmnet {
 namespace {
-
-/// The command line of one call, after parsing.
-struct CommandLine {
-  int argc = 0;
-  char** argv = nullptr;
-  std::string target;  // CONFIG, CHECKPOINT or WHAT
-  std::vector<std::string> overrides;
-  bool print_config = false, dry_run = false, json = false, jsonl = false, interactive = false, verify = false;
-  int ranks = 1;
-  MachineOptions machine;
-  std::vector<std::string> prompt;
-  std::string prompts;
-  Sampling sampling;
-  EvaluationOptions evaluation;
-  BenchOptions bench;
-  TokenizeOptions tokenize;
-  std::string out, dtype;
-  ImportOptions import;
-};
-
-/// What the ranks of a job compute on, and what joins them.
-struct Ranks {
-  RankDevice where;
-  std::unique_ptr<Communicator> world;
-};
-
-Ranks choose_ranks(Communicator& host, const ParallelConfig& parallel) {
-  Ranks ranks;
-  together(host, [&] { ranks.where = choose_device(parallel.device, read_launch_environment(std::getenv)); });
-  together(host, [&] { ranks.world = choose_backend(parallel.backend, ranks.where, host.fork()); });
-  return ranks;
-}
-
-int run_train(const CommandLine& line) {
-  if (line.print_config || line.dry_run) {
-    Config config = load_config(line.target, line.overrides);
-    fmt::print("{}", line.print_config ? to_yaml(config) : describe_run(config, line.ranks, line.machine));
-    return 0;
-  }
-  // Before MPI starts: mpirun passes signals on from the first moment.
-  StopSignals signals(CheckpointConfig().on_signal);
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
-    Config config;
-    together(world, [&] { config = load_config(line.target, line.overrides); });
-    require_same_config(world, runtime.hosts(), config);
-    const Ranks ranks = choose_ranks(world, config.parallel);
-    return train(*ranks.world, config, runtime.hosts(), signals, ranks.where);
-  });
-}
-
-/// Ranks may have shares of unlike length: those that are done wait for the others as long as it takes.
-constexpr std::chrono::hours kPatience{24 * 365};
-
-int run_generate(const CommandLine& line) {
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
-    std::vector<Prompt> prompts;
-    together(world, [&] {
-      if (!line.prompt.empty() + !line.prompts.empty() + line.interactive != 1)
-        throw ConfigError("generate takes one of --prompt TEXT, --prompts FILE.jsonl and --interactive");
-      if (line.interactive && line.jsonl) throw ConfigError("--interactive talks to people: it goes without --jsonl");
-      if (!line.prompts.empty()) prompts = read_prompts(line.prompts);
-      for (const std::string& text : line.prompt) prompts.push_back({text, {}});
-    });
-    if (line.interactive) return generate_interactively(world, line.target, line.sampling);
-    return generate(*runtime.world(kPatience), line.target, prompts, line.sampling, line.jsonl);
-  });
-}
-
-int run_evaluate(CommandLine& line) {
-  line.evaluation.json = line.json;
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator&) {
-    return evaluate(*runtime.world(kPatience), line.target, line.evaluation);
-  });
-}
-
-int run_inspect(const CommandLine& line) {
-  fmt::print("{}", inspect(line.target, line.overrides, {line.json, line.verify}));
-  return 0;
-}
-
-int run_export(const CommandLine& line) {
-  export_checkpoint(line.target, line.out, line.dtype);
-  fmt::print("{} is written\n", line.out);
-  return 0;
-}
-
-int run_import(const CommandLine& line) {
-  import_folder(line.target, line.out, line.import);
-  fmt::print("{} is written\n", line.out);
-  return 0;
-}
-
-int run_bench(CommandLine& line) {
-  line.bench.json = line.json;
-  return on_ranks(line.argc, line.argv, [&](const MpiRuntime& runtime, Communicator& world) {
-    Config config;
-    together(world, [&] { config = load_config(line.target, line.overrides); });
-    require_same_config(world, runtime.hosts(), config);
-    const Ranks ranks = choose_ranks(world, config.parallel);
-    return bench(*ranks.world, config, line.bench, ranks.where);
-  });
-}
-
-void add_target(CLI::App& verb, CommandLine& line, const char* name, const char* help, bool overrides) {
-  verb.add_option(name, line.target, help)->required();
-  if (overrides) verb.add_option("key=value", line.overrides, "overrides, such as train.micro_batch=4");
-}
-
-void add_train(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("train", "train; alone, or under mpirun -np N or srun; resumes by itself");
-  add_target(*verb, line, "CONFIG", "a YAML file; `lmnet help config` lists its keys", true);
-  verb->add_flag("--print-config", line.print_config, "print the effective config and end");
-  verb->add_flag("--dry-run", line.dry_run, "print plan, parameters, memory and expected speed and end");
-  verb->add_option("--ranks", line.ranks, "for --dry-run: the number of ranks")->check(CLI::PositiveNumber);
-  MachineOptions& machine = line.machine;
-  verb->add_option("--device", machine.device,
-                   fmt::format("for --dry-run: what a rank runs on: {}", fmt::join(device_names(), ", ")));
-  verb->add_option("--link-bandwidth", machine.link_bandwidth, "for --dry-run: GB/s of a rank to other hosts")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--local-bandwidth", machine.local_bandwidth, "for --dry-run: GB/s of a rank inside its host")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--ranks-per-host", machine.ranks_per_host, "for --dry-run: ranks of a host")
-      ->check(CLI::PositiveNumber);
-}
-
-void add_generate(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("generate", "continue prompts");
-  add_target(*verb, line, "CHECKPOINT", "a checkpoint, a run (its newest one), or a Hugging Face folder", false);
-  Sampling& sampling = line.sampling;
-  verb->add_option("--prompt", line.prompt, "the text to continue (may be given several times)")
-      ->allow_extra_args(false);
-  verb->add_option("--prompts", line.prompts, "JSON lines {\"prompt\": …}, {\"ids\": […]} or {\"messages\": […]}");
-  verb->add_option("--max-new-tokens", sampling.max_new_tokens, "at most so many new tokens")->capture_default_str();
-  verb->add_option("--temperature", sampling.temperature, "0 = greedy")->capture_default_str();
-  verb->add_option("--top-k", sampling.top_k, "of the k most likely tokens only; 0 = all")->capture_default_str();
-  verb->add_option("--top-p", sampling.top_p, "of the fewest tokens that have this probability")->capture_default_str();
-  verb->add_option("--repetition-penalty", sampling.repetition_penalty, "as in Hugging Face; 1 = none")
-      ->capture_default_str();
-  verb->add_option("--no-repeat-ngram", sampling.no_repeat_ngram,
-                   "no n-gram of new tokens comes twice, those of the prompt do not count; 0 = off")
-      ->capture_default_str();
-  verb->add_option("--beam", sampling.beams, "beam search with so many beams; 0 = off")->capture_default_str();
-  verb->add_option("--length-penalty", sampling.length_penalty, "of beams: log-probability / length^penalty decides")
-      ->capture_default_str();
-  verb->add_option("--stop", sampling.stop, "end at this text (may be given several times)")->allow_extra_args(false);
-  verb->add_option("--samples", sampling.samples, "completions of each prompt")->capture_default_str();
-  verb->add_option("--seed", sampling.seed, "of the draws")->capture_default_str();
-  verb->add_flag("--interactive", line.interactive, "continue each line that is typed, until the input ends");
-  verb->add_flag("--jsonl", line.jsonl, "print {prompt, text, ids, logprob} a line");
-}
-
-void add_evaluate(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("evaluate", "loss, perplexity and exact match of the answers in a file");
-  add_target(*verb, line, "CHECKPOINT", "a checkpoint, a run (its newest one), or a Hugging Face folder", false);
-  EvaluationOptions& options = line.evaluation;
-  verb->add_option("--data", options.data, "a file or a glob")->required();
-  verb->add_option("--format", options.format, "c4, alpaca, messages or text")->capture_default_str();
-  verb->add_option("--max-new-tokens", options.max_new_tokens, "of an answer; 0 = losses only")->capture_default_str();
-  verb->add_option("--items", options.items, "write a JSON line for each item here");
-  verb->add_flag("--json", line.json, "print the summary as JSON");
-}
-
-void add_inspect(CLI::App& app, CommandLine& line) {
-  CLI::App* verb =
-      app.add_subcommand("inspect", "what a config, checkpoint, run, folder or file of weights stands for");
-  add_target(*verb, line, "WHAT", "a config, checkpoint, run, Hugging Face folder, config.json or .safetensors", true);
-  verb->add_flag("--json", line.json, "print one JSON object");
-  verb->add_flag("--verify", line.verify, "read every byte of a checkpoint or of weights and check it");
-}
-
-void add_export(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("export", "a checkpoint as a Hugging Face folder with modelling code");
-  add_target(*verb, line, "CHECKPOINT", "a checkpoint, or a run (its newest one)", false);
-  verb->add_option("OUT", line.out, "the folder to write")->required();
-  verb->add_option("--dtype", line.dtype,
-                   "bf16 or fp32; without it each tensor as the checkpoint keeps it, fp64 as fp32");
-}
-
-void add_import(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("import", "a checkpoint out of a folder with config.json and .safetensors");
-  add_target(*verb, line, "FOLDER", "exported by LMNet, a plain Hugging Face one, or the official implementation's",
-             false);
-  verb->add_option("OUT", line.out, "the checkpoint to write")->required();
-  verb->add_option("--preset", line.import.preset, "it is the official implementation's: reference-causal, …");
-  verb->add_option("--topology", line.import.topology, "with --preset: its vertices per level, such as 1-2-1");
-}
-
-void add_bench(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("bench", "measure speed on random weights and tokens");
-  add_target(*verb, line, "CONFIG", "a YAML file; its data is not read", true);
-  verb->add_option("--what", line.bench.what, "train, forward or generate")->capture_default_str();
-  verb->add_option("--steps", line.bench.steps, "measured steps")->capture_default_str()->check(CLI::PositiveNumber);
-  verb->add_option("--warmup", line.bench.warmup, "steps before")->capture_default_str();
-  verb->add_flag("--json", line.json, "print one JSON line");
-}
-
-void add_tokenize(CLI::App& app, CommandLine& line) {
-  CLI::App* verb = app.add_subcommand("tokenize", "texts to tokens and back, as JSON lines");
-  TokenizeOptions& options = line.tokenize;
-  verb->add_option("TOKENIZER", options.tokenizer, "bytes, a folder or a tokenizer.json")->required();
-  verb->add_option("FILE", options.file, "lines {\"text\": …} or {\"ids\": […]}; without it standard input");
-  verb->add_flag("--decode", options.decode, "ids to text also where a line has both");
-  verb->add_flag("--special", options.special, "read and write special tokens such as <|im_start|> in texts");
-}
 
 const std::vector<std::string> kPlanned = {"prepare", "submit", "status", "stop", "serve", "sweep", "report"};
 const std::vector<std::string> kPlannedOptions = {"--task"};
@@ -283,15 +69,16 @@ int print_help(const CLI::App& app, const std::string& topic) {
   return 0;
 }
 
-int run_verb(const CLI::App& app, CommandLine& line) {
-  if (app.got_subcommand("train")) return run_train(line);
-  if (app.got_subcommand("generate")) return run_generate(line);
-  if (app.got_subcommand("evaluate")) return run_evaluate(line);
-  if (app.got_subcommand("inspect")) return run_inspect(line);
-  if (app.got_subcommand("tokenize")) return tokenize(line.tokenize);
-  if (app.got_subcommand("export")) return run_export(line);
-  if (app.got_subcommand("import")) return run_import(line);
-  return run_bench(line);
+Verbs all_verbs() {
+  Verbs all;
+  for (Verbs (*group)() : {training_verbs, text_verbs, folder_verbs})
+    std::ranges::move(group(), std::back_inserter(all));
+  return all;
+}
+
+int run_verb(const CLI::App& app, const Verbs& verbs, ProgramArguments arguments) {
+  const auto called = std::ranges::find_if(verbs, [&](const auto& verb) { return app.got_subcommand(verb->name()); });
+  return (*called)->run(arguments);
 }
 
 /// The code of a verb that is done, once all it printed is where it belongs.
@@ -310,26 +97,21 @@ int refuse_arguments(const CLI::App& app, const CLI::ParseError& error, std::spa
 
 }  // namespace
 
+void add_overrides(CLI::App& app, std::vector<std::string>& overrides) {
+  app.add_option("key=value", overrides, "overrides, such as train.micro_batch=4");
+}
+
 int run_command_line(int argc, char** argv) {
   CLI::App app("LMNet: distributed training of language model networks", "lmnet");
-  CommandLine line;
-  line.argc = argc;
-  line.argv = argv;
   app.footer("`lmnet help VERB` and `lmnet help config` tell more.");
-  add_train(app, line);
-  add_generate(app, line);
-  add_evaluate(app, line);
-  add_inspect(app, line);
-  add_export(app, line);
-  add_import(app, line);
-  add_bench(app, line);
-  add_tokenize(app, line);
+  const Verbs verbs = all_verbs();
+  for (const auto& verb : verbs) verb->describe(*app.add_subcommand(verb->name(), verb->help()));
   try {
     std::string word = argc > 1 ? argv[1] : "help";
     if (word == "help") return flushed(print_help(app, argc > 2 ? argv[2] : ""));
     if (!word.starts_with('-') && find_verb(app, word) == nullptr) refuse_verb(app, word);
     app.parse(argc, argv);
-    return flushed(run_verb(app, line));
+    return flushed(run_verb(app, verbs, {argc, argv}));
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
