@@ -1,28 +1,26 @@
 #include "trainer/train.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
-#include <csignal>
 
-#include "data/loader.h"
 #include "model/graph/errors.h"
-#include "parallel/errors.h"
 #include "trainer/batch.h"
 #include "trainer/checkpointer.h"
 #include "trainer/clock.h"
 #include "trainer/cost_table.h"
 #include "trainer/describe.h"
-#include "trainer/log.h"
 #include "trainer/model_spec.h"
 #include "trainer/phases.h"
 #include "trainer/run_check.h"
+#include "trainer/run_data.h"
 #include "trainer/run_folder.h"
+#include "trainer/run_report.h"
 #include "trainer/run_start.h"
 #include "trainer/same_start.h"
 #include "trainer/step_report.h"
+#include "trainer/stop_wish.h"
 #include "trainer/together.h"
 #include "trainer/tokenizer_files.h"
 #include "trainer/validation.h"
@@ -40,25 +38,19 @@ class Run {
   int train();
 
  private:
-  int train_stages();
   void prepare();
   void choose_start();
   void open_data();
   void open_folder();
   void build_network();
+  int train_stages();
   void begin_stage();
   bool train_stage();
   void one_update(const Schedule& schedule);
-  TokenBatch next_batch();
   void validate();
   void save();
   bool due(const std::optional<Span>& every) const;
-  void status(const std::string& state, const std::string& reason = "", int code = 0);
-  void say(const std::string& text) const;
-  bool out_of_time() const;
   int stop();
-  std::string here() const { return fmt::format("rank {} on {}", world_.rank(), hosts_[world_.rank()]); }
-  void record(const std::exception& error) const;
 
   Communicator& world_;
   const Config& config_;
@@ -66,22 +58,21 @@ class Run {
   StopSignals& signals_;
   const RankDevice& where_;
   Phases phases_;
-  bool first_;  // rank 0 prints and keeps the run folder
+  StopWish stop_wish_;
+  bool first_;  // rank 0 keeps the run folder
   RunFolder folder_;
+  RunReport report_;
   ModelSpec spec_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TextFiles tokenizer_files_;  // copied into checkpoints, which stand alone
-  std::optional<Log> log_;
   std::optional<Mesh> mesh_;
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Loader> loader_;  // on the first rank of each replica
-  std::unique_ptr<Validation> validation_;
+  std::optional<RunData> data_;
+  std::optional<Validation> validation_;
   std::optional<CheckpointReader> resumed_;  // until its tensors are read
-  std::vector<std::string> notes_;           // to be said once there is a log
   RunState state_;
   int64_t tokens_per_update_ = 0, all_updates_ = 0, saved_update_ = -1;
   bool stop_ = false;
-  Clock::time_point started_ = Clock::now(), told_ = started_;
 };
 
 Run::Run(Communicator& world, const Config& config, const std::vector<std::string>& hosts, StopSignals& signals,
@@ -92,20 +83,10 @@ Run::Run(Communicator& world, const Config& config, const std::vector<std::strin
       signals_(signals),
       where_(where),
       phases_(world, config.parallel.timeouts),
+      stop_wish_(signals, config.run.time_limit),
       first_(world.rank() == 0),
-      folder_(config.run.folder()) {}
-
-void Run::say(const std::string& text) const {
-  if (log_) log_->info(text);
-  if (!first_) return;
-  fmt::print("{}\n", text);
-  std::fflush(stdout);
-}
-
-void Run::status(const std::string& state, const std::string& reason, int code) {
-  if (first_) folder_.set_status({state, reason, code, state_.run.updates});
-  told_ = Clock::now();
-}
+      folder_(config.run.folder()),
+      report_(folder_, world, hosts) {}
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
 void Run::prepare() {
@@ -123,7 +104,7 @@ void Run::prepare() {
 /// Where the run begins: at a checkpoint, or at update 0.
 void Run::choose_start() {
   RunStart start = lmnet::choose_start(world_, config_, folder_);
-  notes_ = std::move(start.notes);
+  for (const std::string& note : start.notes) report_.say(note);
   if (start.checkpoint.empty()) return;
   together(world_, [&] {
     resumed_.emplace(start.checkpoint);
@@ -141,20 +122,9 @@ void Run::open_data() {
   mesh_.emplace(world_, config_.parallel.vertex);
   require_same_data(world_, hosts_, config_, /*reads=*/mesh_->vp_rank == 0);
   state_.seed = config_.run.seed;
-  if (!resumed_)
-    state_.streams = config_.data.streams.value_or(default_streams(config_.train.global_batch, mesh_->dp_size));
-  together(world_, [&] {
-    if (state_.streams % mesh_->dp_size != 0)
-      throw ConfigError(fmt::format("{}: {} replicas do not divide the run's {} data streams", config_.where,
-                                    mesh_->dp_size, state_.streams));
-    if (mesh_->vp_rank != 0) return;
-    LoaderOptions options{config_.run.seed, config_.data.sequence_length, config_.data.packing,
-                          config_.train.global_batch, state_.streams};
-    loader_ =
-        std::make_unique<Loader>(sources(config_.data.train), *tokenizer_, options, mesh_->dp_rank, mesh_->dp_size);
-    if (resumed_) loader_->restore(state_.stream_states);
-  });
-  together(world_, [&] { validation_ = std::make_unique<Validation>(config_, *tokenizer_, *mesh_); });
+  if (!resumed_) state_.streams = streams_of(config_, *mesh_);
+  data_.emplace(config_, *tokenizer_, *mesh_, state_.streams, state_.stream_states);
+  together(world_, [&] { validation_.emplace(config_, *tokenizer_, *mesh_); });
   state_.stream_states.clear();
 }
 
@@ -170,13 +140,12 @@ void Run::open_folder() {
     clean_partial(folder_.checkpoints());
     folder_.set_damaged_aside(state_.run.updates);
   });
-  log_.emplace(folder_.log(world_.rank()));
-  status("starting");
-  for (const std::string& note : notes_) say(note);
+  report_.open();
+  report_.status({"starting", "", 0, state_.run.updates});
   std::string hosts = hosts_.front() + (hosts_.back() == hosts_.front() ? "" : " … " + hosts_.back());
-  say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids", folder_.path().string(),
-                  TORCH_VERSION, world_.size(), hosts, picture, parameter_table(spec_, config_.train.stages),
-                  tokenizer_->name(), tokenizer_->vocabulary()));
+  report_.say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids", folder_.path().string(),
+                          TORCH_VERSION, world_.size(), hosts, picture, parameter_table(spec_, config_.train.stages),
+                          tokenizer_->name(), tokenizer_->vocabulary()));
 }
 
 void Run::build_network() {
@@ -194,36 +163,28 @@ void Run::begin_stage() {
   engine_->begin_stage(parse_trains(stage));
   if (resumed_) {
     together(world_, [&] { load_checkpoint(*resumed_, engine_->optimizer(), /*moments=*/true); });
-    say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
+    report_.say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
     resumed_.reset();
   }
-  say(fmt::format(
+  report_.say(fmt::format(
       "stage {} ({} of {}) · trains {} parameters", stage.name, state_.stage + 1, config_.train.stages.size(),
       short_count(static_cast<double>(count_parameters(spec_.shape, spec_.graph).trainable(parse_trains(stage))))));
-}
-
-TokenBatch Run::next_batch() {
-  TokenBatch batch;
-  if (loader_) batch = loader_->next();
-  share_batch(batch, config_.train.global_batch / mesh_->dp_size, config_.data.sequence_length + 1, *mesh_->vertex);
-  return batch;
 }
 
 void Run::one_update(const Schedule& schedule) {
   phases_.enter(Phase::step, state_.run.updates + 1);
   auto start = Clock::now();
-  TokenBatch batch = next_batch();
+  const TokenBatch batch = data_->next();
   StepReport report;
   report.data_wait = seconds_since(start);
-  at::Tensor hash = at::full({1}, loader_ ? static_cast<int64_t>(batch_hash(batch)) : 0, at::kLong);
-  world_.all_reduce(hash);
+  report.batch_hash = data_->hash(batch);
   UpdateOptions options;
   options.lr = learning_rates(config_.train.stages[state_.stage]);
   for (auto& [part, rate] : options.lr) rate *= schedule.factor(state_.in_stage);
   options.clip = config_.train.clip;
   options.micro_batch = config_.train.micro_batch;
   options.loss = {config_.train.loss.label_smoothing, config_.train.loss.epsilon};
-  options.stop = signals_.received() != 0 || out_of_time();
+  options.stop = stop_wish_.here();
   UpdateResult result;
   try {
     result = engine_->update(to_sequence(batch), options);
@@ -237,20 +198,18 @@ void Run::one_update(const Schedule& schedule) {
   }
   report.result = result;
   report.lr = options.lr;
-  report.batch_hash = static_cast<uint64_t>(hash.item<int64_t>());
   report.seconds = seconds_since(start);
   report.memory_gib = peak_memory_gib(where_);
   report.tokens_per_update = tokens_per_update_;
   report.all_updates = all_updates_;
-  if (first_ && due(config_.log.every)) {
-    say(report.line(state_));
+  if (due(config_.log.every)) {
+    report_.say(report.line(state_));
     if (result.targets == 0)
-      say("warning: this batch has nothing to learn from; look at data.train (of messages, what the assistant says)");
-    folder_.add_metrics(report.metrics(state_));
+      report_.say(
+          "warning: this batch has nothing to learn from; look at data.train (of messages, what the assistant says)");
+    report_.metrics(report.metrics(state_));
   }
-  // A status.json that is much older is of a run that is dead.
-  constexpr double heartbeat = 10;
-  if (first_ && (due(config_.log.every) || seconds_since(told_) > heartbeat)) status("running");
+  report_.running(state_.run.updates, due(config_.log.every));
 }
 
 bool Run::due(const std::optional<Span>& every) const {
@@ -261,20 +220,16 @@ void Run::validate() {
   if (validation_->empty()) return;
   phases_.enter(Phase::evaluation, state_.run.updates);
   ValidationResult result = validation_->run(*engine_);
-  if (!first_) return;
-  say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result.loss));
-  folder_.add_metrics(
-      {{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
+  report_.say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result.loss));
+  report_.metrics({{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
 }
 
 void Run::save() {
   if (saved_update_ == state_.run.updates) return;
   phases_.enter(Phase::checkpoint, state_.run.updates);
   auto start = Clock::now();
-  std::vector<StreamState> streams;
-  if (loader_) streams = loader_->state();
   fs::path folder = save_checkpoint(
-      folder_.checkpoints(), *engine_, state_, streams, to_yaml(config_),
+      folder_.checkpoints(), *engine_, state_, data_->positions(), to_yaml(config_),
       config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name, tokenizer_files_);
   saved_update_ = state_.run.updates;
   if (first_) {
@@ -282,7 +237,7 @@ void Run::save() {
     if (config_.checkpoint.keep_every) keep_every = static_cast<int64_t>(config_.checkpoint.keep_every->value);
     keep_newest(folder_.checkpoints(), config_.checkpoint.keep, keep_every);
   }
-  say(fmt::format("saved {} in {:.1f} s", folder.string(), seconds_since(start)));
+  report_.say(fmt::format("saved {} in {:.1f} s", folder.string(), seconds_since(start)));
 }
 
 /// Trains the present stage to its end; false when a signal stopped it.
@@ -297,20 +252,12 @@ bool Run::train_stage() {
   return true;
 }
 
-bool Run::out_of_time() const {
-  return config_.run.time_limit && seconds_since(started_) > config_.run.time_limit->value;
-}
-
-/// Tells why the ranks stop: the signal that one of them got, or the time limit, which counts as TERM.
+/// The ranks have saved because one of them was told to stop.
 int Run::stop() {
-  at::Tensor received = at::full({1}, signals_.received(), at::kLong);
-  world_.all_reduce(received, Reduction::max);
-  const int signal = static_cast<int>(received.item<int64_t>());
-  const std::string reason = signal == 0 ? "run.time_limit" : fmt::format("signal {}", StopSignals::name(signal));
-  const int code = 128 + (signal == 0 ? SIGTERM : signal);
-  status("stopped", reason + ", saved", code);
-  say(fmt::format("stopped by {} at update {}; start again to go on", reason, state_.run.updates));
-  return code;
+  const StopWish::Reason reason = stop_wish_.agree(world_);
+  report_.status({"stopped", reason.text + ", saved", reason.code, state_.run.updates});
+  report_.say(fmt::format("stopped by {} at update {}; start again to go on", reason.text, state_.run.updates));
+  return reason.code;
 }
 
 int Run::train_stages() {
@@ -321,7 +268,7 @@ int Run::train_stages() {
                         .updates_left(stage == state_.stage ? state_.in_stage : Progress{});
   while (state_.stage < stages) {
     begin_stage();
-    status("running");
+    report_.running(state_.run.updates, /*now=*/true);
     if (!train_stage()) return stop();
     phases_.enter(Phase::start, state_.run.updates);
     ++state_.stage;
@@ -331,25 +278,10 @@ int Run::train_stages() {
   state_.in_stage.updates = Schedule(config_.train.stages.back(), tokens_per_update_).updates();
   state_.in_stage.tokens = state_.in_stage.updates * tokens_per_update_;
   save();
-  status("done");
-  say(fmt::format("done · {} updates · {} in {}", state_.run.updates,
-                  short_count(static_cast<double>(state_.run.tokens), "t"), folder_.path().string()));
+  report_.status({"done", "", 0, state_.run.updates});
+  report_.say(fmt::format("done · {} updates · {} in {}", state_.run.updates,
+                          short_count(static_cast<double>(state_.run.tokens), "t"), folder_.path().string()));
   return 0;
-}
-
-/// What this rank knows of the end of a run that fails: its log, and status.json, where the first cause stays.
-void Run::record(const std::exception& error) const {
-  if (log_) log_->error(fmt::format("{}, in {}: {}", here(), phases_.describe(), sentence(error)));
-  const bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
-  const bool told = dynamic_cast<const RankFailed*>(&error) != nullptr;
-  // A rank that fails alone writes it itself; rank 0 what all agree on, and what it is told, in case that the rank
-  // which failed cannot write.
-  if ((agreed || told) && !first_) return;
-  if (!folder_.exists() || (log_ && !agreed && folder_.status().state == "failed")) return;
-  const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
-  // Refused before it began, it leaves the run that lies there where it stood.
-  folder_.set_status({"failed", own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error),
-                      exit_code(error), log_ ? state_.run.updates : folder_.status().update});
 }
 
 int Run::train() {
@@ -363,7 +295,7 @@ int Run::train() {
     return train_stages();
   } catch (const std::exception& error) {
     try {
-      record(error);
+      report_.failed(error, phases_.describe(), state_.run.updates);
     } catch (const std::exception&) {  // the first cause is what counts
     }
     throw;

@@ -1,0 +1,49 @@
+#include "trainer/run_data.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "model/graph/errors.h"
+#include "trainer/batch.h"
+#include "trainer/together.h"
+#include "trainer/validation.h"
+
+namespace lmnet {
+
+int64_t streams_of(const Config& config, const Mesh& mesh) {
+  return config.data.streams.value_or(default_streams(config.train.global_batch, mesh.dp_size));
+}
+
+RunData::RunData(const Config& config, const Tokenizer& tokenizer, Mesh& mesh, int64_t streams,
+                 const std::vector<StreamState>& positions)
+    : mesh_(mesh), rows_(config.train.global_batch / mesh.dp_size), length_(config.data.sequence_length + 1) {
+  together(*mesh.world, [&] {
+    if (streams % mesh.dp_size != 0)
+      throw ConfigError(
+          fmt::format("{}: {} replicas do not divide the run's {} data streams", config.where, mesh.dp_size, streams));
+    if (mesh.vp_rank != 0) return;
+    const LoaderOptions options{config.run.seed, config.data.sequence_length, config.data.packing,
+                                config.train.global_batch, streams};
+    loader_ = std::make_unique<Loader>(sources(config.data.train), tokenizer, options, mesh.dp_rank, mesh.dp_size);
+    if (!positions.empty()) loader_->restore(positions);
+  });
+}
+
+TokenBatch RunData::next() {
+  TokenBatch batch;
+  if (loader_) batch = loader_->next();
+  share_batch(batch, rows_, length_, *mesh_.vertex);
+  return batch;
+}
+
+uint64_t RunData::hash(const TokenBatch& batch) const {
+  at::Tensor hash = at::full({1}, loader_ ? static_cast<int64_t>(batch_hash(batch)) : 0, at::kLong);
+  mesh_.world->all_reduce(hash);
+  return static_cast<uint64_t>(hash.item<int64_t>());
+}
+
+std::vector<StreamState> RunData::positions() const {
+  return loader_ ? loader_->state() : std::vector<StreamState>();
+}
+
+}  // namespace lmnet

@@ -1,0 +1,63 @@
+#include "trainer/run_report.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "parallel/errors.h"
+#include "trainer/together.h"
+
+namespace lmnet {
+
+RunReport::RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts)
+    : folder_(folder), world_(world), hosts_(hosts), first_(world.rank() == 0) {}
+
+void RunReport::open() {
+  log_.emplace(folder_.log(world_.rank()));
+  for (const std::string& text : std::exchange(kept_back_, {})) say(text);
+}
+
+void RunReport::say(const std::string& text) {
+  if (!log_) {
+    kept_back_.push_back(text);
+    return;
+  }
+  log_->info(text);
+  if (!first_) return;
+  fmt::print("{}\n", text);
+  std::fflush(stdout);
+}
+
+void RunReport::metrics(const nlohmann::ordered_json& line) const {
+  if (first_) folder_.add_metrics(line);
+}
+
+void RunReport::status(const RunFolder::Status& status) {
+  if (first_) folder_.set_status(status);
+  told_ = Clock::now();
+}
+
+void RunReport::running(int64_t update, bool now) {
+  constexpr double heartbeat = 10;
+  if (first_ && (now || seconds_since(told_) > heartbeat)) status({"running", "", 0, update});
+}
+
+std::string RunReport::here() const {
+  return fmt::format("rank {} on {}", world_.rank(), hosts_[world_.rank()]);
+}
+
+void RunReport::failed(const std::exception& error, const std::string& what, int64_t update) const {
+  if (log_) log_->error(fmt::format("{}, in {}: {}", here(), what, sentence(error)));
+  const bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
+  const bool told = dynamic_cast<const RankFailed*>(&error) != nullptr;
+  // A rank that fails alone writes it itself; rank 0 what all agree on, and what it is told, in case that the rank
+  // which failed cannot write.
+  if ((agreed || told) && !first_) return;
+  if (!folder_.exists() || (log_ && !agreed && folder_.status().state == "failed")) return;
+  const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
+  // Refused before it began, it leaves the run that lies there where it stood.
+  folder_.set_status({"failed", own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error),
+                      exit_code(error), log_ ? update : folder_.status().update});
+}
+
+}  // namespace lmnet

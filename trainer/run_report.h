@@ -1,0 +1,48 @@
+#pragma once
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "trainer/clock.h"
+#include "trainer/log.h"
+#include "trainer/run_folder.h"
+
+namespace lmnet {
+
+/// What one rank of a run tells: people by rank 0's output, every rank's log; programs by status.json and
+/// metrics.jsonl, which rank 0 keeps.
+class RunReport {
+ public:
+  /// `hosts` are those of the ranks of `world`; all outlive it.
+  RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts);
+
+  /// From here on there is a run folder, and what was said before is told.
+  void open();
+
+  void say(const std::string& text);
+  void metrics(const nlohmann::ordered_json& line) const;
+  void status(const RunFolder::Status& status);
+  /// Tells that the run goes on, unless that is already known and not asked for: a status.json that is older than
+  /// 10 s is of a run that makes no updates.
+  void running(int64_t update, bool now);
+
+  /// What this rank knows of the end of a run that fails while it does `what`: its log, and status.json, where the
+  /// first cause stays.
+  void failed(const std::exception& error, const std::string& what, int64_t update) const;
+
+ private:
+  std::string here() const;
+
+  const RunFolder& folder_;
+  const Communicator& world_;
+  const std::vector<std::string>& hosts_;
+  bool first_;  // rank 0
+  std::optional<Log> log_;
+  std::vector<std::string> kept_back_;
+  Clock::time_point told_ = Clock::now();
+};
+
+}  // namespace lmnet
