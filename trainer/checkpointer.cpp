@@ -7,21 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "trainer/checkpoint/errors.h"
-#include "trainer/hugging_face/network_config.h"
 #include "trainer/together.h"
 
 namespace lmnet {
 namespace {
 
 using Json = nlohmann::json;
-
-Json progress(const Progress& p) {
-  return {{"updates", p.updates}, {"tokens", p.tokens}};
-}
-
-Progress progress(const Json& json) {
-  return {json.at("updates"), json.at("tokens")};
-}
 
 /// Each tensor is written by its first holder in the first replica. Since others may own parts of it, all ranks take
 /// part to the end, also where one could not write.
@@ -55,42 +46,6 @@ const char* file_kind(Parameter::Part part) {
       return "vertices";
     default:
       return "embeddings";
-  }
-}
-
-std::string to_json(const RunState& state, const NetworkShape& shape, const std::map<Parameter::Part, int64_t>& steps) {
-  Json json{{"run", progress(state.run)},
-            {"stage", state.stage},
-            {"in_stage", progress(state.in_stage)},
-            {"restart", state.restart},
-            {"seed", state.seed},
-            {"streams", state.streams},
-            {"backbone", Json::parse(shape.backbone.to_json())}};
-  if (!shape.groups.empty()) json["group_backbones"] = group_backbones(shape);
-  for (const auto& [part, count] : steps) json["optimizer_steps"][std::string(to_string(part))] = count;
-  for (const StreamState& stream : state.stream_states)
-    json["stream_positions"][std::to_string(stream.stream)] = Json::parse(stream.position);
-  return json.dump(1);
-}
-
-RunState parse_state(const CheckpointReader& checkpoint) {
-  try {
-    Json json = Json::parse(checkpoint.state_json());
-    RunState state{progress(json.at("run")),
-                   json.at("stage"),
-                   progress(json.at("in_stage")),
-                   json.at("restart"),
-                   json.at("streams"),
-                   json.at("seed"),
-                   {}};
-    Json positions = json.value("stream_positions", Json::object());
-    for (const auto& [stream, position] : positions.items())
-      state.stream_states.push_back({std::stoll(stream), position.dump()});
-    return state;
-  } catch (const CheckpointError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw CheckpointError(fmt::format("{}: {}", (checkpoint.folder() / "state.json").string(), error.what()));
   }
 }
 
