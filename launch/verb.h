@@ -39,6 +39,7 @@ using Verbs = std::vector<std::unique_ptr<Verb>>;
 Verbs training_verbs();  // train, bench
 Verbs text_verbs();      // generate, evaluate, tokenize
 Verbs folder_verbs();    // inspect, export, import
+Verbs sweep_verbs();     // sweep
 
 /// `key=value` words behind a CONFIG.
 void add_overrides(CLI::App& app, std::vector<std::string>& overrides);

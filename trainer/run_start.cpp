@@ -6,6 +6,7 @@
 
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/model_spec.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -36,10 +37,13 @@ RunStart choose(const Config& config, const RunFolder& folder) {
     for (const std::string& change : folder.compare(config)) start.notes.push_back("changed on resume: " + change);
   }
   if (resume == "never") return start;
-  if (resume != "auto" && begins_at(resume, config, folder)) {
-    open_checkpoint(resume, /*verify=*/true);
-    start.checkpoint = resume;
-    return start;
+  if (resume != "auto") {
+    const fs::path named = require_checkpoint(resume);
+    if (begins_at(named, config, folder)) {
+      open_checkpoint(named, /*verify=*/true);
+      start.checkpoint = named;
+      return start;
+    }
   }
   ResumeChoice choice = choose_checkpoint(folder.checkpoints());
   for (const std::string& damage : choice.damaged) start.notes.push_back("damaged checkpoint passed over: " + damage);

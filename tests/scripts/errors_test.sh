@@ -35,7 +35,8 @@ refused 2 'the tokenizer bytes has 258 ids' 1 "${train[@]}" model.backbone.vocab
 refused 2 'not built yet' 1 "${train[@]}" 'model.adapters=[lora]'
 refused 3 'no-such.jsonl' 2 "${train[@]}" 'data.train[0].path=data/no-such.jsonl'
 refused 2 'did you mean train?' 1 trian tiny.yaml
-refused 2 'not built yet' 1 sweep tiny.yaml
+refused 2 'this is a config, not a sweep' 1 sweep tiny.yaml
+refused 2 'not built yet' 1 serve tiny.yaml
 refused 2 'did you mean --ranks?' 1 train tiny.yaml --rnks 3
 refused 2 'see `lmnet help`' 1 -x
 [ "$("$lmnet" help generate | grep -c 'Usage: lmnet generate \[OPTIONS\]')" = 1 ] || fail "help generate: $("$lmnet" help generate | head -2)"

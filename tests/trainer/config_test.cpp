@@ -130,7 +130,6 @@ data: {on_bad_record: fail}
 train: {recompute: none, optimizer: {kind: adamw}}
 checkpoint: {async: false}
 evaluate: {tasks: []}
-log: {tensorboard: false}
 )"));
 }
 
@@ -192,6 +191,15 @@ TEST(CompareOnResume, WhatOnlyChangesHowARunGoesIsAllowed) {
   const auto differences = compare_on_resume(small(), now);
   EXPECT_EQ(differences.size(), 16U);
   for (const ConfigDifference& difference : differences) EXPECT_TRUE(difference.allowed) << difference.key;
+}
+
+TEST(CompareOnResume, StagesMayBeAddedButNotTakenAway) {
+  const Config longer = small({"train.stages[1]={name: all, trains: [edges, vertices], until: 5u, lr: 1e-4}"});
+  const auto added = compare_on_resume(small(), longer);
+  EXPECT_GT(added.size(), 3U);
+  for (const ConfigDifference& difference : added) EXPECT_TRUE(difference.allowed) << difference.key;
+  const auto removed = compare_on_resume(longer, small());
+  EXPECT_TRUE(std::ranges::any_of(removed, [](const ConfigDifference& difference) { return !difference.allowed; }));
 }
 
 TEST(CompareOnResume, WhatChangesTheResultIsNot) {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -31,18 +32,6 @@ Config read_config(const std::string& yaml, const std::string& where, std::span<
   if (result.model.where.empty()) result.model.where = where;
   if (result.run.name.empty()) result.run.name = default_name;
   return result;
-}
-
-/// Other configs of the folder, for who mistyped the name of one.
-std::string near_file(const std::filesystem::path& file) {
-  std::vector<std::string> others;
-  std::error_code unreadable;
-  const auto folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
-  for (const auto& entry : std::filesystem::directory_iterator(folder, unreadable)) {
-    if (entry.is_regular_file(unreadable)) others.push_back(entry.path().filename().string());
-  }
-  const std::string near = nearest(file.filename().string(), others);
-  return near.empty() ? "" : fmt::format(", did you mean {}?", (file.parent_path() / near).string());
 }
 
 using Values = std::vector<std::pair<std::string, std::string>>;  // key path and value on one line
@@ -75,8 +64,8 @@ Config load_config(const std::filesystem::path& file, std::span<const std::strin
   std::ifstream stream(file, std::ios::binary);
   if (!stream) {
     const bool exists = std::filesystem::exists(file);
-    throw ConfigError(
-        fmt::format("{}: {}", file.string(), exists ? "this file may not be read" : "no such file" + near_file(file)));
+    throw ConfigError(fmt::format("{}: {}", file.string(),
+                                  exists ? "this file may not be read" : "no such file" + config::near_file(file)));
   }
   std::ostringstream text;
   text << stream.rdbuf();
@@ -122,10 +111,17 @@ std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Confi
     const auto found = std::ranges::find(values, key, &Values::value_type::first);
     return found == values.end() ? "not given" : found->second;
   };
+  // A run goes on through stages that are added behind its own.
+  const size_t stages = saved.train.stages.size();
+  const auto is_added_stage = [&](const std::string& key) {
+    constexpr std::string_view kStages = "train.stages[";
+    return key.starts_with(kStages) && std::strtoull(key.c_str() + kStages.size(), nullptr, 10) >= stages;
+  };
   std::vector<ConfigDifference> differences;
   const auto add = [&](const std::string& key) {
     const std::string before = value_of(old_values, key), after = value_of(new_values, key);
-    if (before != after) differences.push_back({key, before, after, may_change_on_resume(key)});
+    if (before == after) return;
+    differences.push_back({key, before, after, may_change_on_resume(key) || is_added_stage(key)});
   };
   for (const auto& [key, value] : old_values) add(key);
   for (const auto& [key, value] : new_values) {

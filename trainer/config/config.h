@@ -25,7 +25,7 @@ struct RunConfig {
   std::string name;
   std::filesystem::path dir = "runs";
   uint64_t seed = 1;
-  std::string resume = "auto";  // auto | never | a checkpoint's path
+  std::string resume = "auto";  // auto | never | the path of a checkpoint or run
   std::optional<Span> time_limit;
   std::filesystem::path folder() const { return dir / name; }
   bool operator==(const RunConfig&) const = default;
@@ -137,6 +137,7 @@ struct EvaluateConfig {
 
 struct LogConfig {
   Span every{10, Span::Unit::updates};
+  bool tensorboard = true;
   bool operator==(const LogConfig&) const = default;
 };
 

@@ -77,7 +77,8 @@ Mapping<RunConfig> run_keys() {
   keys.key("name", &RunConfig::name, given(folder_name()), "the run's folder in run.dir; without it the file's name")
       .key("dir", &RunConfig::dir, cast<std::filesystem::path>(text()), "where runs lie")
       .key("seed", &RunConfig::seed, cast<uint64_t>(whole(0)), "of initial weights and the order of the data")
-      .key("resume", &RunConfig::resume, text(), "auto (newest complete checkpoint of the run), never, or a checkpoint")
+      .key("resume", &RunConfig::resume, text(),
+           "auto (newest complete checkpoint of the run), never, or a checkpoint or run")
       .key("time_limit", &RunConfig::time_limit, or_word("none", length({seconds})), "save and stop after this time");
   return keys;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <filesystem>
 #include <numeric>
 #include <utility>
 
@@ -61,6 +62,17 @@ std::string any_of(std::span<const std::string> words) {
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
   const std::string near = nearest(word, candidates);
   return near.empty() ? "" : fmt::format(", did you mean \"{}\"?", near);
+}
+
+std::string near_file(const std::filesystem::path& file) {
+  std::vector<std::string> others;
+  std::error_code unreadable;
+  const auto folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+  for (const auto& entry : std::filesystem::directory_iterator(folder, unreadable)) {
+    if (entry.is_regular_file(unreadable)) others.push_back(entry.path().filename().string());
+  }
+  const std::string near = nearest(file.filename().string(), others);
+  return near.empty() ? "" : fmt::format(", did you mean {}?", (file.parent_path() / near).string());
 }
 
 bool is_plain_word(std::string_view text) {
