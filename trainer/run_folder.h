@@ -10,13 +10,15 @@
 
 namespace lmnet {
 
-/// `runs/NAME/`, kept by rank 0: config.yaml, plan.txt, status.json, metrics.jsonl, logs/, checkpoints/.
+/// `runs/NAME/`, kept by rank 0: config.yaml, plan.txt, status.json, metrics.jsonl,
+/// tensorboard/, logs/, checkpoints/.
 /// What cannot be written throws CheckpointError.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   const std::filesystem::path& path() const { return folder_; }
+  std::filesystem::path tensorboard() const { return folder_ / "tensorboard"; }
   std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
   std::filesystem::path log(int rank) const;
   bool exists() const { return std::filesystem::exists(folder_ / "config.yaml"); }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "parallel/errors.h"
+#include "trainer/describe.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -28,8 +29,15 @@ void RunReport::say(const std::string& text) {
   std::fflush(stdout);
 }
 
-void RunReport::metrics(const nlohmann::ordered_json& line) const {
-  if (first_) folder_.add_metrics(line);
+void RunReport::open_tensorboard(int64_t update, const std::string& config_yaml, const Graph& graph) {
+  tensorboard_.emplace(folder_.tensorboard(), update);
+  tensorboard_->describe(config_yaml, draw_topology(graph), graph);
+}
+
+void RunReport::metrics(const nlohmann::ordered_json& line) {
+  if (!first_) return;
+  folder_.add_metrics(line);
+  if (tensorboard_) tensorboard_->add(line);
 }
 
 void RunReport::status(const RunFolder::Status& status) {

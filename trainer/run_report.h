@@ -9,6 +9,7 @@
 #include "trainer/clock.h"
 #include "trainer/log.h"
 #include "trainer/run_folder.h"
+#include "trainer/tensorboard/tensorboard.h"
 
 namespace lmnet {
 
@@ -22,8 +23,11 @@ class RunReport {
   /// From here on there is a run folder, and what was said before is told.
   void open();
 
+  /// Where the run goes on, and what it is, for TensorBoard, which gets the metrics from here on.
+  void open_tensorboard(int64_t update, const std::string& config_yaml, const Graph& graph);
+
   void say(const std::string& text);
-  void metrics(const nlohmann::ordered_json& line) const;
+  void metrics(const nlohmann::ordered_json& line);
   void status(const RunFolder::Status& status);
   /// Tells that the run goes on, unless that is already known and not asked for: a status.json that is older than
   /// 10 s is of a run that makes no updates.
@@ -41,6 +45,7 @@ class RunReport {
   const std::vector<std::string>& hosts_;
   bool first_;  // rank 0
   std::optional<Log> log_;
+  std::optional<TensorBoard> tensorboard_;
   std::vector<std::string> kept_back_;
   Clock::time_point told_ = Clock::now();
 };

@@ -139,6 +139,7 @@ void Run::open_folder() {
     folder_.cut_metrics(state_.run.updates);
     clean_partial(folder_.checkpoints());
     folder_.set_damaged_aside(state_.run.updates);
+    if (config_.log.tensorboard) report_.open_tensorboard(state_.run.updates, to_yaml(config_), spec_.graph);
   });
   report_.open();
   report_.status({"starting", "", 0, state_.run.updates});

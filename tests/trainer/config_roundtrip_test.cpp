@@ -93,7 +93,7 @@ evaluate:
   tasks: []
 log:
   every: 10u
-  tensorboard: false
+  tensorboard: true
 )";
 
 /// Draws valid configs.

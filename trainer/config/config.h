@@ -177,8 +177,8 @@ std::vector<std::pair<std::string, std::string>> values_of(const Config& config)
 /// What differs between the config of an existing run and a new one.
 struct ConfigDifference {
   std::string key, old_value, new_value;
-  bool allowed;  // parallel.*, train.micro_batch, until, checkpoint.*, log.*, evaluate.*, run.time_limit, run.name,
-                 // run.dir, run.resume
+  bool allowed;  // parallel.*, train.micro_batch, until, further stages, checkpoint.*, log.*, evaluate.*,
+                 // run.time_limit, run.name, run.dir, run.resume
 };
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
 

@@ -278,7 +278,7 @@ Mapping<EvaluateConfig> evaluate_keys() {
 Mapping<LogConfig> log_keys() {
   Mapping<LogConfig> keys;
   keys.key("every", &LogConfig::every, length({updates}), "between two lines of metrics")
-      .constant<bool>("tensorboard", false, only(false, boolean(), "true"), "event files for TensorBoard");
+      .key("tensorboard", &LogConfig::tensorboard, boolean(), "event files for TensorBoard beside the metrics");
   return keys;
 }
 
