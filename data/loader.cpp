@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
 
 #include "data/errors.h"
+#include "data/row_queues.h"
 #include "data/shuffle.h"
-#include "data/stream.h"
 
 namespace lmnet {
 namespace {
@@ -36,58 +38,78 @@ uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) 
 }
 
 /// By file name without its folder: data may be moved between two starts of a run.
-uint64_t source_hash(uint64_t hash, const Source& source, const std::vector<Unit>& units) {
-  hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), static_cast<uint64_t>(source.format), units.size()});
-  for (const Unit& unit : units) {
-    hash = hash_of({hash, hash_of(unit.file.filename().string()), static_cast<uint64_t>(unit.start.record),
-                    static_cast<uint64_t>(unit.count)});
-  }
+uint64_t source_hash(uint64_t hash, const Source& source, const Shards& shards) {
+  hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), static_cast<uint64_t>(source.format),
+                  static_cast<uint64_t>(source.epochs.value_or(0)), static_cast<uint64_t>(source.tokens.value_or(0)),
+                  shards.files.size(), shards.whole ? 1u : 0u});
+  for (size_t i = 0; i < shards.files.size(); ++i)
+    hash = hash_of({hash, hash_of(shards.files[i].filename().string()), static_cast<uint64_t>(shards.bytes[i])});
   return hash;
+}
+
+/// Text of one stream's blocks: what all streams hold at once stays about the same, however many there are.
+size_t block_bytes(int64_t streams, size_t sources) {
+  constexpr size_t all = 32 << 20, least = 16 << 10, most = 1 << 20;
+  return std::clamp(all / (static_cast<size_t>(streams) * sources), least, most);
+}
+
+/// Rows that wait: of several updates, in bounded memory.
+Readahead readahead(const LoaderOptions& options, int64_t own_streams) {
+  constexpr int64_t memory = 24 << 20, most_updates = 32;
+  const int64_t rows = options.global_batch / options.streams;
+  const int64_t bytes = own_streams * rows * (options.sequence_length + 1) * 5;
+  return {options.readers, rows, rows * std::clamp<int64_t>(memory / bytes, 2, most_updates)};
 }
 
 }  // namespace
 
 struct Loader::Impl {
-  Impl(std::vector<Source> sources, const Tokenizer& tokenizer, LoaderOptions given, int rank, int ranks);
-
   LoaderOptions options;
   int64_t first = 0;  // of this rank's streams
-  std::vector<Stream> streams;
+  std::string fingerprint;
+  RowQueues queues;
 };
 
-Loader::Impl::Impl(std::vector<Source> sources, const Tokenizer& tokenizer, LoaderOptions given, int rank, int ranks)
-    : options(given) {
-  check(sources, options, rank, ranks);
-  const int64_t own = options.streams / ranks;
-  first = rank * own;
-  std::vector<std::vector<SourceShare>> shares(static_cast<size_t>(own));
+namespace {
+
+/// The streams of this rank, and what names the data and options that fix their order.
+std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Source>& sources, const Tokenizer& tokenizer,
+                                                         const LoaderOptions& options, StreamRange range) {
+  std::vector<std::vector<SourceShare>> shares(static_cast<size_t>(range.end - range.begin));
   uint64_t fingerprint = options_hash(options, tokenizer);
   int64_t dealt = 0;
+  bool counted = true;
   for (size_t s = 0; s < sources.size(); ++s) {
-    const std::vector<Unit> units = make_units(expand(sources[s].path), sources[s].format, options.streams);
-    fingerprint = source_hash(fingerprint, sources[s], units);
-    std::vector<std::vector<Unit>> hands(static_cast<size_t>(own));
-    // Each source goes on where the one before stopped, so that small ones reach different streams.
-    for (const int64_t unit : permutation(static_cast<int64_t>(units.size()), hash_of({options.seed, s}))) {
-      const int64_t hand = dealt++ % options.streams - first;
-      if (hand >= 0 && hand < own) hands[hand].push_back(units[unit]);
-    }
-    for (int64_t i = 0; i < own; ++i) {
-      const uint64_t key = hash_of({options.seed, static_cast<uint64_t>(first + i), s});
-      shares[i].push_back({RecordWalk(std::move(hands[i]), sources[s].format, key), sources[s].weight, 0});
+    const Source& source = sources[s];
+    const Shards shards = find_shards(expand(source.path), source.format, range.of);
+    counted = counted && !shards.records.empty();
+    fingerprint = source_hash(fingerprint, source, shards);
+    const uint64_t key = hash_of({options.seed, s});
+    auto units = deal(shards, source.format, range, key, dealt);
+    for (size_t i = 0; i < shares.size(); ++i) {
+      WalkOrder order;
+      order.blocks = hash_of({options.seed, static_cast<uint64_t>(range.begin) + i, s});
+      order.units = shards.whole ? order.blocks : key;
+      order.block_bytes = block_bytes(range.of, sources.size());
+      if (source.epochs) order.epochs = *source.epochs;
+      SourceShare& share =
+          shares[i].emplace_back(SourceShare{RecordWalk(std::move(units[i]), source.format, order), source.weight});
+      if (source.tokens) share.most_tokens = (*source.tokens + range.of - 1) / range.of;
     }
   }
-  if (dealt < options.streams) {
+  if (counted && dealt < range.of) {
     throw DataError(
         fmt::format("{}: the training data holds {} records for {} streams; lower data.streams (or "
                     "train.global_batch) to at most {}, or add data",
-                    sources.front().path, dealt, options.streams, dealt));
+                    sources.front().path, dealt, range.of, dealt));
   }
-  const RowShape shape{options.sequence_length + 1, options.packing};
-  for (auto& of_stream : shares) {
-    streams.emplace_back(std::move(of_stream), tokenizer, shape, fmt::format("{:016x}", fingerprint));
-  }
+  std::vector<Stream> streams;
+  for (auto& of_stream : shares)
+    streams.emplace_back(std::move(of_stream), tokenizer, RowShape{options.sequence_length + 1, options.packing});
+  return {std::move(streams), fmt::format("{:016x}", fingerprint)};
 }
+
+}  // namespace
 
 int64_t default_streams(int64_t global_batch, int data_parallel) {
   constexpr int64_t most = 1024;
@@ -102,49 +124,63 @@ int64_t default_streams(int64_t global_batch, int data_parallel) {
   return data_parallel;  // more than 1024 ranks: one stream each
 }
 
-Loader::Loader(std::vector<Source> sources, const Tokenizer& tokenizer, LoaderOptions options, int rank, int ranks)
-    : impl_(std::make_unique<Impl>(std::move(sources), tokenizer, options, rank, ranks)) {}
+Loader::Loader(std::vector<Source> sources, const Tokenizer& tokenizer, LoaderOptions options, int rank, int ranks) {
+  check(sources, options, rank, ranks);
+  const int64_t own = options.streams / ranks;
+  auto [streams, fingerprint] =
+      make_streams(sources, tokenizer, options, {rank * own, (rank + 1) * own, options.streams});
+  impl_.reset(new Impl{options, rank * own, fingerprint, {std::move(streams), readahead(options, own)}});
+}
 
 Loader::Loader(Loader&&) noexcept = default;
 Loader& Loader::operator=(Loader&&) noexcept = default;
 Loader::~Loader() = default;
 
 TokenBatch Loader::next() {
+  const LoaderOptions& options = impl_->options;
+  RowQueues& queues = impl_->queues;
   TokenBatch batch;
-  batch.length = impl_->options.sequence_length + 1;
-  const int64_t own = static_cast<int64_t>(impl_->streams.size());
-  for (int64_t turn = 0; turn < impl_->options.global_batch; turn += impl_->options.streams) {
-    for (int64_t i = 0; i < own; ++i) {
-      impl_->streams[i].append_row(batch);
-      batch.positions.push_back(turn + impl_->first + i);
+  batch.length = options.sequence_length + 1;
+  const auto cells = static_cast<size_t>(options.global_batch / options.streams * batch.length) * queues.size();
+  batch.tokens.reserve(cells);
+  batch.learn.reserve(cells);
+  for (int64_t turn = 0; turn < options.global_batch; turn += options.streams) {
+    for (size_t i = 0; i < queues.size(); ++i) {
+      queues.append_row(i, batch);
+      batch.positions.push_back(turn + impl_->first + static_cast<int64_t>(i));
     }
   }
-  batch.rows = static_cast<int64_t>(batch.positions.size());
+  batch.rows = std::ssize(batch.positions);
   return batch;
 }
 
 std::vector<StreamState> Loader::state() const {
   std::vector<StreamState> states;
-  for (const Stream& stream : impl_->streams) {
-    states.push_back({impl_->first + static_cast<int64_t>(states.size()), stream.position()});
-  }
+  for (size_t i = 0; i < impl_->queues.size(); ++i)
+    states.push_back({impl_->first + static_cast<int64_t>(i), impl_->queues.position(i).json(impl_->fingerprint)});
   return states;
 }
 
 void Loader::restore(const std::vector<StreamState>& streams) {
-  std::vector<const StreamState*> own(impl_->streams.size(), nullptr);
+  std::vector<const StreamState*> own(impl_->queues.size(), nullptr);
   for (const StreamState& state : streams) {
     const int64_t i = state.stream - impl_->first;
-    if (i >= 0 && i < static_cast<int64_t>(own.size())) own[i] = &state;
+    if (i >= 0 && i < std::ssize(own)) own[i] = &state;
   }
-  for (size_t i = 0; i < own.size(); ++i) {
-    if (!own[i]) {
+  std::vector<StreamPosition> positions;
+  for (const StreamState* state : own) {
+    if (!state) {
       throw DataError(
           fmt::format("the stored data positions lack stream {} of {}; the run's number of streams is fixed",
-                      impl_->first + static_cast<int64_t>(i), impl_->options.streams));
+                      impl_->first + std::ssize(positions), impl_->options.streams));
     }
-    impl_->streams[i].restore(own[i]->position);
+    positions.push_back(StreamPosition::parse(state->position, impl_->fingerprint));
   }
+  impl_->queues.go(positions);
+}
+
+int64_t Loader::text_bytes() const {
+  return impl_->queues.text_bytes();
 }
 
 uint64_t batch_hash(const TokenBatch& batch) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace lmnet {
 struct Source {
   std::string path;  // a file or a glob
   Format format = Format::c4;
-  double weight = 1;  // share of tokens
+  double weight = 1;                                // share of tokens
+  std::optional<int64_t> epochs = {}, tokens = {};  // the most that is taken of it: times each record, and tokens
 };
 
 /// What fixes the order of the training data, besides the tokenizer. Never the number of ranks.
@@ -22,6 +24,7 @@ struct LoaderOptions {
   bool packing = true;
   int64_t global_batch = 0;
   int64_t streams = 0;  // S, fixed when the run is created
+  int readers = 0;      // threads that read ahead, which change nothing; 0: next() reads
 };
 
 /// The default of S: global_batch, above 1024 its largest divisor up to 1024 that `data_parallel` divides. Throws
@@ -44,8 +47,8 @@ struct StreamState {
 };
 
 /// Feeds positions k of the global batch with k mod S in [rank·S/ranks, (rank+1)·S/ranks), in ascending order of k.
-/// S must divide global_batch, and `ranks` S. The tokenizer must outlive the loader. With fewer files than streams the
-/// constructor reads a source's files once. Throws DataError.
+/// S must divide global_batch, and `ranks` S. The tokenizer must outlive the loader. The constructor looks for the
+/// files and reads small sources once, so that what is missing or broken shows. Throws DataError.
 class Loader {
  public:
   Loader(std::vector<Source> sources, const Tokenizer& tokenizer, LoaderOptions options, int rank, int ranks);
@@ -59,6 +62,9 @@ class Loader {
   /// The state of this rank's streams; restore() takes those of all streams and picks its own.
   std::vector<StreamState> state() const;
   void restore(const std::vector<StreamState>& streams);
+
+  /// Text of the batches so far that went through the tokenizer, in bytes.
+  int64_t text_bytes() const;
 
  private:
   struct Impl;

@@ -3,33 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "data/chat.h"
-
 namespace lmnet {
-
-bool make_document(const Tokenizer& tokenizer, const Record& record, const RowShape& shape, Document& document) {
-  if (record.messages.empty()) {
-    document.tokens.clear();
-    tokenizer.encode(record.prompt, document.tokens);
-    const size_t prompt = document.tokens.size();
-    tokenizer.encode(record.answer, document.tokens);
-    document.tokens.push_back(tokenizer.end_of_text());
-    document.learn.assign(document.tokens.size(), 1);
-    std::fill_n(document.learn.begin(), prompt, uint8_t{0});
-  } else {
-    ChatTokens chat = encode_chat(tokenizer, record.messages);
-    document = {std::move(chat.ids), std::move(chat.learn)};
-    document.tokens.push_back(tokenizer.end_of_text());
-    document.learn.push_back(0);
-  }
-  if (shape.packing) return true;
-
-  const size_t length = std::min(document.tokens.size(), static_cast<size_t>(shape.length));
-  document.tokens.resize(length);
-  document.learn.resize(length);
-  document.learn[0] = 0;
-  return std::find(document.learn.begin(), document.learn.end(), 1) != document.learn.end();
-}
 
 Packer::Packer(const Tokenizer& tokenizer, RowShape shape)
     : shape_(shape), padding_(tokenizer.padding()), carry_(tokenizer.end_of_text()) {}

@@ -1,26 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <vector>
 
+#include "data/document.h"
 #include "data/loader.h"
 
 namespace lmnet {
-
-/// A record as tokens: prompt, answer, end of text. `learn` is 1 on the answer and the end of text; of a chat on what
-/// encode_chat() says.
-struct Document {
-  std::vector<int32_t> tokens;
-  std::vector<uint8_t> learn;
-};
-
-struct RowShape {
-  int64_t length = 0;  // tokens: sequence_length + 1
-  bool packing = true;
-};
-
-/// False where a row of its own, without packing, would learn nothing of the record.
-bool make_document(const Tokenizer& tokenizer, const Record& record, const RowShape& shape, Document& document);
 
 /// Cuts documents into the rows of a batch. With packing they follow one another without a gap, and the last token of a
 /// row is the first of the next, so that every token is a target exactly once; before the first document stands an end

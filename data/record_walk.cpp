@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "data/errors.h"
@@ -11,7 +13,6 @@ namespace lmnet {
 namespace {
 
 constexpr size_t block_records = 1024;
-constexpr size_t block_bytes = 1 << 20;
 
 [[noreturn]] void fail_place(const Unit& unit) {
   throw DataError(fmt::format("{}: is shorter than the stored position in it; was it changed?", unit.file.string()));
@@ -19,73 +20,127 @@ constexpr size_t block_bytes = 1 << 20;
 
 }  // namespace
 
-RecordWalk::RecordWalk(std::vector<Unit> units, Format format, uint64_t key)
-    : units_(std::move(units)), format_(format), key_(key) {}
+/// The records of one unit from a place on.
+class RecordWalk::Reader {
+ public:
+  Reader(const Unit& unit, Format format, int64_t epoch, const Cursor& from)
+      : unit_(unit), epoch_(epoch), place_(from), number_(std::max(from.record, unit.first)) {
+    if (!unit.scan) reader_.emplace(unit.file, format, from);
+  }
+
+  /// `place`: where the record can be read again. `number`: its own in the file.
+  bool next(Record& record, Cursor& place, int64_t& number) {
+    if (reader_) {
+      place = reader_->cursor();
+      if (!reader_->next(record)) return false;
+      number = reader_->cursor().record - 1;
+      return true;
+    }
+    auto found = unit_.scan->take(epoch_, number_, place_);
+    if (!found) return false;
+    record = std::move(found->record);
+    place = place_ = found->place;
+    number = found->number;
+    number_ = number + unit_.stride;
+    return true;
+  }
+
+ private:
+  const Unit& unit_;
+  int64_t epoch_;
+  Cursor place_;    // at or before the next record
+  int64_t number_;  // of the next record, if it is not skipped
+  std::optional<RecordReader> reader_;
+};
+
+RecordWalk::RecordWalk(std::vector<Unit> units, Format format, WalkOrder order)
+    : units_(std::move(units)), format_(format), order_(order) {}
+
+RecordWalk::RecordWalk(RecordWalk&&) noexcept = default;
+RecordWalk::~RecordWalk() = default;
+
+void RecordWalk::reset() {
+  place_ = {};
+  reader_.reset();
+  for (const Unit& unit : units_)
+    if (unit.scan) unit.scan->reset();
+}
 
 void RecordWalk::go(const Place& place) {
-  if (place.epoch < 0 || place.unit < 0 || place.block < 0 || place.record < 0 ||
-      place.unit >= static_cast<int64_t>(units_.size())) {
+  const bool at_end = place.epoch == order_.epochs && place.unit == 0 && place.record == 0;
+  if (place.epoch < 0 || (place.epoch >= order_.epochs && !at_end) || place.unit < 0 || place.block.record < 0 ||
+      place.record < 0 || place.unit >= std::ssize(units_)) {
     throw DataError(
         fmt::format("the stored data position (epoch {}, unit {}, block {}, record {}) is not one of this data",
-                    place.epoch, place.unit, place.block, place.record));
+                    place.epoch, place.unit, place.block.record, place.record));
   }
   place_ = place;
   reader_.reset();
+  block_.clear();
   // What came before in this epoch is unknown here: the benefit of the doubt.
-  learnt_ = place.unit > 0 || place.block > 0 || place.record > 0;
+  learnt_ = place.unit > 0 || place.block.record > 0 || place.record > 0;
+  if (at_end) return;
+  if (const Unit& here = unit(); here.scan) here.scan->expect(place.epoch, place.block);
 }
 
 bool RecordWalk::next(Record& record) {
+  if (ended()) return false;
   if (!reader_) open_unit();
-  while (place_.record == static_cast<int64_t>(block_.size())) {
+  while (place_.record == std::ssize(block_)) {
     if (!turn_page()) return false;
   }
   record = std::move(block_[block_order_[place_.record++]]);
   return true;
 }
 
-void RecordWalk::open_unit() {
+/// Of the present place.
+const Unit& RecordWalk::unit() {
   if (ordered_epoch_ != place_.epoch) {
-    unit_order_ =
-        permutation(static_cast<int64_t>(units_.size()), hash_of({key_, static_cast<uint64_t>(place_.epoch)}));
+    unit_order_ = permutation(std::ssize(units_), hash_of({order_.units, static_cast<uint64_t>(place_.epoch)}));
     ordered_epoch_ = place_.epoch;
   }
-  const Unit& unit = units_[unit_order_[place_.unit]];
-  reader_.emplace(unit.file, format_, unit.start);
-  for (int64_t passed = 0; passed < place_.block; ++passed) {
-    if (!reader_->skip()) fail_place(unit);
-  }
-  left_ = unit.count - place_.block;
+  return units_[unit_order_[place_.unit]];
+}
+
+void RecordWalk::open_unit() {
+  reader_ = std::make_unique<Reader>(unit(), format_, place_.epoch, place_.block);
+  const Cursor stored = place_.block;
   read_block();
-  if (place_.record > static_cast<int64_t>(block_.size())) fail_place(unit);
+  if (place_.record > std::ssize(block_) || (block_.empty() && stored.record > 0)) fail_place(unit());
 }
 
 void RecordWalk::read_block() {
   block_.clear();
   size_t bytes = 0;
+  int64_t first = 0, number = 0;
   Record record;
-  while (left_ > 0 && block_.size() < block_records && bytes < block_bytes && reader_->next(record)) {
+  Cursor place;
+  while (block_.size() < block_records && bytes < order_.block_bytes && reader_->next(record, place, number)) {
+    if (block_.empty()) {
+      place_.block = place;
+      first = number;
+    }
     bytes += record.bytes();
     block_.push_back(std::move(record));
-    --left_;
   }
-  block_order_ = permutation(static_cast<int64_t>(block_.size()),
-                             hash_of({key_, static_cast<uint64_t>(place_.epoch), static_cast<uint64_t>(place_.unit),
-                                      static_cast<uint64_t>(place_.block)}));
+  block_order_ =
+      permutation(std::ssize(block_), hash_of({order_.blocks, static_cast<uint64_t>(place_.epoch),
+                                               static_cast<uint64_t>(place_.unit), static_cast<uint64_t>(first)}));
 }
 
 bool RecordWalk::turn_page() {
   if (!block_.empty()) {
-    place_.block += static_cast<int64_t>(block_.size());
     place_.record = 0;
     read_block();
     return true;
   }
-  place_ = {place_.epoch, place_.unit + 1, 0, 0};
-  if (place_.unit == static_cast<int64_t>(units_.size())) {
-    place_ = {place_.epoch + 1, 0, 0, 0};
-    if (!std::exchange(learnt_, false)) {
+  place_ = {place_.epoch, place_.unit + 1, {}, 0};
+  if (place_.unit == std::ssize(units_)) {
+    place_ = {place_.epoch + 1, 0, {}, 0};
+    const bool taught = std::exchange(learnt_, false);
+    if (!taught || ended()) {
       reader_.reset();
+      block_.clear();
       return false;
     }
   }

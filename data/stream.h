@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,24 +14,46 @@ namespace lmnet {
 struct SourceShare {
   RecordWalk walk;
   double weight = 1;
-  int64_t tokens = 0;   // taken so far
-  bool barren = false;  // a whole epoch of it taught nothing: left out from then on
+  int64_t most_tokens = std::numeric_limits<int64_t>::max();
+  int64_t tokens = 0;  // taken so far
+  bool ended = false;  // nothing more comes of it: its last epoch is over, or a whole epoch of it taught nothing
+};
+
+/// Where a stream stands between two rows: a few numbers for each source.
+struct StreamPosition {
+  struct Share {
+    RecordWalk::Place place;
+    int64_t tokens = 0;
+    bool ended = false;
+  };
+  std::vector<Share> shares;
+  int64_t current = -1;  // whose document is partly in rows; -1: none
+  int64_t taken = 0;     // how much of it
+  int32_t carry = 0;     // the last token of the row before
+
+  /// JSON, on one line. `fingerprint` names the data and options that fix the order.
+  std::string json(const std::string& fingerprint) const;
+  /// Throws DataError for damage and for a position of other data.
+  static StreamPosition parse(const std::string& json, const std::string& fingerprint);
 };
 
 /// One of the S streams: mixes its shares, each next document coming from the share that is furthest behind its weight,
 /// and cuts them into rows.
 class Stream {
  public:
-  /// `fingerprint` names the data and options that fix the order; a position of another one is refused.
-  Stream(std::vector<SourceShare> shares, const Tokenizer& tokenizer, RowShape shape, std::string fingerprint);
+  Stream(std::vector<SourceShare> shares, const Tokenizer& tokenizer, RowShape shape);
 
-  /// Throws DataError for a bad record, and where no share holds anything to learn.
+  /// Throws DataError for a bad record, and where no share holds anything more to learn.
   void append_row(TokenBatch& batch);
+  /// Text that went into documents so far, in bytes.
+  int64_t text_bytes() const { return text_bytes_; }
 
-  /// JSON: for each share its place and tokens, which share's document is partly in rows and how far, the token carried
-  /// over. restore() throws DataError.
-  std::string position() const;
-  void restore(const std::string& position);
+  StreamPosition position() const;
+  /// Three steps to go to a position, each for all streams of a rank: forget what was read, the place in each source,
+  /// the document that is partly in rows. Throw DataError.
+  void reset();
+  void go(const StreamPosition& position);
+  void read_partly_taken(const StreamPosition& position);
 
  private:
   SourceShare& furthest_behind();
@@ -39,10 +63,10 @@ class Stream {
   std::vector<SourceShare> shares_;
   const Tokenizer* tokenizer_;
   RowShape shape_;
-  std::string fingerprint_;
   Packer packer_;
   SourceShare* current_ = nullptr;    // of the last document
   RecordWalk::Place document_place_;  // where the last document came from
+  int64_t text_bytes_ = 0;
 };
 
 }  // namespace lmnet

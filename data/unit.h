@@ -1,26 +1,41 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <limits>
+#include <memory>
+#include <optional>
 #include <vector>
 
-#include "data/record_reader.h"
+#include "data/file_scan.h"
 
 namespace lmnet {
 
-/// What is dealt to one stream as a whole: a file, or consecutive records of one.
+/// What a stream takes of one file: all its records, or every stride-th from `first` on.
 struct Unit {
   std::filesystem::path file;
-  Cursor start;
-  int64_t count = to_the_end;
-
-  static constexpr int64_t to_the_end = std::numeric_limits<int64_t>::max();
+  int64_t first = 0, stride = 1;
+  std::shared_ptr<FileScan> scan = {};  // shared with the other streams of this rank; none where stride is 1
 };
 
-/// Cuts a source into units. With at least `streams` files each file is one unit, unread so far. Otherwise all files
-/// are read once (so bad records are found at the start) and cut into blocks of 2^n records, n as large as leaves at
-/// least about eight blocks a stream, at most 1024 records; fewer records than 16 a stream give blocks of one record.
-/// Throws DataError, also where there is no record at all.
-std::vector<Unit> make_units(const std::vector<std::filesystem::path>& files, Format format, int64_t streams);
+/// The files of a source as they are dealt to the streams, known without reading more than 16 MiB.
+struct Shards {
+  std::vector<std::filesystem::path> files;
+  std::vector<int64_t> bytes;    // of each file, as it lies on the disk
+  std::vector<int64_t> records;  // of each file, if the source is small: it was read once, so that what is broken shows
+  bool whole = false;            // each file goes to one stream; otherwise each record does
+};
+
+/// Files go out whole where there are as many as streams and more than a few. Throws DataError.
+Shards find_shards(std::vector<std::filesystem::path> files, Format format, int64_t streams);
+
+/// Some neighbouring ones of the S streams.
+struct StreamRange {
+  int64_t begin = 0, end = 0, of = 1;
+};
+
+/// The units of each stream in the range. Dealing begins at stream `dealt` modulo S, so that small sources that are
+/// dealt one after the other reach different streams; `dealt` grows by the files or records, where those are known.
+/// `key` orders whole files.
+std::vector<std::vector<Unit>> deal(const Shards& shards, Format format, StreamRange streams, uint64_t key,
+                                    int64_t& dealt);
 
 }  // namespace lmnet

@@ -47,7 +47,8 @@ std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, c
   AllRecords records(sources);
   const auto next = [&](Document& document) {
     for (Record record; records.next(record);) {
-      if (make_document(tokenizer, record, shape, document)) return true;
+      document = make_document(tokenizer, record);
+      if (fit(document, shape)) return true;
     }
     return false;
   };

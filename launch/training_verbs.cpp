@@ -88,12 +88,12 @@ class Train final : public Verb {
 
 class Bench final : public Verb {
  public:
-  Bench() : Verb("bench", "measure speed on random weights and tokens") {}
+  Bench() : Verb("bench", "measure speed on random weights and tokens, or that of the data") {}
 
   void describe(CLI::App& app) override {
-    app.add_option("CONFIG", config_.file, "a YAML file; its data is not read")->required();
+    app.add_option("CONFIG", config_.file, "a YAML file; its data is read for --what load only")->required();
     add_overrides(app, config_.overrides);
-    app.add_option("--what", options_.what, "train, forward or generate")->capture_default_str();
+    app.add_option("--what", options_.what, "train, forward, generate or load")->capture_default_str();
     app.add_option("--steps", options_.steps, "measured steps")->capture_default_str()->check(CLI::PositiveNumber);
     app.add_option("--warmup", options_.warmup, "steps before")->capture_default_str();
     app.add_flag("--json", options_.json, "print one JSON line");

@@ -15,6 +15,7 @@
 #include "trainer/dtype.h"
 #include "trainer/engine.h"
 #include "trainer/generation/decoding_bench.h"
+#include "trainer/load_bench.h"
 #include "trainer/measuring.h"
 #include "trainer/model_spec.h"
 #include "trainer/run_check.h"
@@ -23,11 +24,11 @@
 namespace lmnet {
 namespace {
 
-constexpr const char* kKinds = "train, forward, generate";
+constexpr const char* kKinds = "train, forward, generate, load";
 
 void check(const Config& config, const BenchOptions& options, int ranks) {
   const auto fail = [&](const std::string& what) { throw ConfigError(fmt::format("{}: {}", config.where, what)); };
-  if (options.what == "exchange" || options.what == "load")
+  if (options.what == "exchange")
     throw ConfigError(fmt::format("--what {} is planned, not built yet; there are: {}", options.what, kKinds));
   if (options.what != "train" && options.what != "forward")
     throw ConfigError(fmt::format("--what {} is unknown; there are: {}", options.what, kKinds));
@@ -211,6 +212,11 @@ int bench(Communicator& world, const Config& config, const BenchOptions& options
   if (options.what == "generate") {
     const DecodingMeasurement result = measure_decoding(world, config, options.steps, options.warmup);
     fmt::print("{}", options.json ? result.json() + "\n" : result.text());
+    return 0;
+  }
+  if (options.what == "load") {
+    const LoadMeasurement result = measure_loading(world, config, options.steps, options.warmup);
+    if (world.rank() == 0) fmt::print("{}", options.json ? result.json() + "\n" : result.text());
     return 0;
   }
   const Measurement result = measure(world, config, options, where);

@@ -9,7 +9,7 @@
 namespace lmnet {
 
 struct BenchOptions {
-  std::string what = "train";  // train | forward | generate
+  std::string what = "train";  // train | forward | generate | load
   int64_t steps = 5, warmup = 1;
   bool json = false;
 };

@@ -8,9 +8,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "data/document.h"
 #include "data/errors.h"
 #include "data/loader.h"
-#include "data/packer.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
 #include "trainer/generation/decoder.h"
@@ -37,8 +37,7 @@ void add_loss(SavedNetwork& network, const Sequence& row, Item& item) {
 
 /// A record as a row of its own, as long as it is.
 Sequence row_of(const SavedNetwork& network, const Record& record) {
-  Document document;
-  make_document(network.tokenizer(), record, RowShape{}, document);
+  Document document = make_document(network.tokenizer(), record);
   if (record.prompt.empty()) {  // the start of a text, as in training
     document.tokens.insert(document.tokens.begin(), network.tokenizer().end_of_text());
     document.learn.insert(document.learn.begin(), 0);

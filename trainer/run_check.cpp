@@ -41,6 +41,23 @@ void check_stages(const Config& config, const ModelSpec& spec) {
   }
 }
 
+/// Whether sources that all have a limit in tokens last for the run.
+void check_limits(const Config& config) {
+  double allowed = 0;
+  for (const SourceConfig& source : config.data.train) {
+    if (source.tokens.value == 0) return;
+    allowed += source.tokens.value;
+  }
+  const int64_t each = config.train.global_batch * config.data.sequence_length;
+  int64_t wanted = 0;
+  for (const StageConfig& stage : config.train.stages) wanted += Schedule(stage, each).updates() * each;
+  if (static_cast<double>(wanted) > allowed)
+    throw ConfigError(
+        fmt::format("{}: data.train allows {} of its sources, but train.stages take {}: raise the tokens "
+                    "of a source or lower until",
+                    config.where, short_count(allowed, "t"), short_count(static_cast<double>(wanted), "t")));
+}
+
 }  // namespace
 
 void check_layout(const Config& config, int ranks) {
@@ -86,6 +103,7 @@ RunSpec check_run(const Config& config, int ranks) {
     throw ConfigError(fmt::format("{}: the tokenizer {} has {} ids, the backbone's vocab_size is only {}", config.where,
                                   run.tokenizer->name(), run.tokenizer->vocabulary(), shape.backbone.vocabulary));
   check_stages(config, run.model);
+  check_limits(config);
   return run;
 }
 

@@ -14,6 +14,11 @@ int64_t streams_of(const Config& config, const Mesh& mesh) {
   return config.data.streams.value_or(default_streams(config.train.global_batch, mesh.dp_size));
 }
 
+LoaderOptions loader_options(const Config& config, int64_t streams) {
+  return {config.run.seed, config.data.sequence_length, config.data.packing, config.train.global_batch,
+          streams,         config.data.readers};
+}
+
 RunData::RunData(const Config& config, const Tokenizer& tokenizer, Mesh& mesh, int64_t streams,
                  const std::vector<StreamState>& positions)
     : mesh_(mesh), rows_(config.train.global_batch / mesh.dp_size), length_(config.data.sequence_length + 1) {
@@ -22,9 +27,8 @@ RunData::RunData(const Config& config, const Tokenizer& tokenizer, Mesh& mesh, i
       throw ConfigError(
           fmt::format("{}: {} replicas do not divide the run's {} data streams", config.where, mesh.dp_size, streams));
     if (mesh.vp_rank != 0) return;
-    const LoaderOptions options{config.run.seed, config.data.sequence_length, config.data.packing,
-                                config.train.global_batch, streams};
-    loader_ = std::make_unique<Loader>(sources(config.data.train), tokenizer, options, mesh.dp_rank, mesh.dp_size);
+    loader_ = std::make_unique<Loader>(sources(config.data.train), tokenizer, loader_options(config, streams),
+                                       mesh.dp_rank, mesh.dp_size);
     if (!positions.empty()) loader_->restore(positions);
   });
 }

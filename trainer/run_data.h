@@ -11,6 +11,9 @@ namespace lmnet {
 /// S of a new run, by its config or the default. Throws DataError where the replicas do not divide the global batch.
 int64_t streams_of(const Config& config, const Mesh& mesh);
 
+/// The config's part of what the loader takes.
+LoaderOptions loader_options(const Config& config, int64_t streams);
+
 /// What a run trains on: a loader on the first rank of each replica, from which the others hear.
 class RunData {
  public:

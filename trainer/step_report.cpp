@@ -31,11 +31,13 @@ std::string time_left(double seconds) {
 std::string StepReport::line(const RunState& state) const {
   double highest = 0;
   for (const auto& [part, rate] : lr) highest = std::max(highest, rate);
+  const double waiting = 100 * data_wait / seconds;
   return fmt::format(
-      "update {}/{} · {} · loss {:.4f} · norm {:.3g} · lr {} · {:.2f} s · {} tok/s · {:.2f} GiB · {} left",
+      "update {}/{} · {} · loss {:.4f} · norm {:.3g} · lr {} · {:.2f} s · {} tok/s · {:.2f} GiB{} · {} left",
       state.run.updates, all_updates, short_count(static_cast<double>(state.run.tokens), "t"), result.loss,
       result.grad_norm, short_rate(highest), seconds, short_count(static_cast<double>(tokens_per_update) / seconds),
-      memory_gib, time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
+      memory_gib, waiting < 1 ? "" : fmt::format(" · {:.0f}% waiting for data", waiting),
+      time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
 }
 
 Json StepReport::metrics(const RunState& state) const {

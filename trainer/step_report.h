@@ -18,7 +18,7 @@ struct StepReport {
   uint64_t batch_hash = 0;
 
   /// `update 120/2000 · 15.7 Mt · loss 2.3412 · norm 0.81 · lr 2.9e-4 · 1.92 s · 8529 tok/s · 31.2 GiB · 1 h 00 min
-  /// left`
+  /// left`; from 1 % of the time on with what it waited for data
   std::string line(const RunState& state) const;
   nlohmann::ordered_json metrics(const RunState& state) const;
 };

@@ -10,8 +10,11 @@ namespace lmnet {
 
 std::vector<Source> sources(const std::vector<SourceConfig>& config) {
   std::vector<Source> sources;
-  for (const SourceConfig& source : config)
-    sources.push_back({source.path, parse_format(source.format), source.weight});
+  for (const SourceConfig& source : config) {
+    Source& added = sources.emplace_back(Source{source.path, parse_format(source.format), source.weight});
+    if (source.epochs > 0) added.epochs = source.epochs;
+    if (source.tokens.value > 0) added.tokens = static_cast<int64_t>(source.tokens.value);
+  }
   return sources;
 }
 

@@ -19,7 +19,8 @@ class PackerTest : public testing::Test {
     size_t at = 0;
     const auto next = [&](Document& document) {
       while (at < records.size()) {
-        if (make_document(*tokenizer_, records[at++], shape, document)) return true;
+        document = make_document(*tokenizer_, records[at++]);
+        if (fit(document, shape)) return true;
       }
       return false;
     };
@@ -51,8 +52,7 @@ TEST_F(PackerTest, makes_every_token_a_target_exactly_once_and_never_learns_prom
   std::vector<int32_t> tokens;
   std::vector<uint8_t> learn;
   for (const Record& record : records) {
-    Document document;
-    make_document(*tokenizer_, record, {}, document);
+    const Document document = make_document(*tokenizer_, record);
     tokens.insert(tokens.end(), document.tokens.begin(), document.tokens.end());
     learn.insert(learn.end(), document.learn.begin(), document.learn.end());
   }
@@ -84,26 +84,6 @@ TEST_F(PackerTest, gives_each_document_a_row_of_its_own_without_packing) {
   EXPECT_EQ(batch.rows, 3);
   EXPECT_THAT(batch.tokens, ElementsAre('p', 'a', 256, 257, 'a', 'b', 'c', 'd', 'p', 'q', 'a', 'b'));
   EXPECT_THAT(batch.learn, ElementsAre(0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1));
-}
-
-TEST_F(PackerTest, learns_the_answer_and_the_end_of_an_alpaca_record) {
-  const Record record{alpaca_prompt("Name a fruit.", ""), "Fig"};
-  Document document;
-  make_document(*tokenizer_, record, {}, document);
-  ASSERT_EQ(document.tokens.size(), record.prompt.size() + 4);
-  for (size_t i = 0; i < document.learn.size(); ++i) EXPECT_EQ(document.learn[i], i >= record.prompt.size() ? 1 : 0);
-  EXPECT_EQ(document.tokens.back(), 256);
-}
-
-TEST_F(PackerTest, learns_what_the_assistant_says_and_the_end_of_its_turn) {
-  Document document;
-  make_document(*tokenizer_, {{}, {}, {{"user", "a"}, {"assistant", "b"}}}, {}, document);
-  std::string learnt;
-  for (size_t i = 0; i < document.tokens.size(); ++i)
-    if (document.learn[i]) learnt += static_cast<char>(document.tokens[i]);
-  EXPECT_EQ(learnt, "b<|im_end|>");
-  EXPECT_EQ(tokenizer_->decode(document.tokens), "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n");
-  EXPECT_EQ(document.tokens.back(), 256);
 }
 
 }  // namespace

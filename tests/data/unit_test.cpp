@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+#include <map>
+
 #include "tests/data/support.h"
 
 namespace lmnet {
@@ -9,59 +12,88 @@ namespace {
 
 using test::TempFolder;
 
-TEST(Units, are_the_files_unread_when_there_are_enough) {
-  TempFolder folder;
-  const auto bad = folder.write("bad.jsonl", "not read yet");
-  const auto units = make_units({bad, bad, bad}, Format::c4, 3);
-  ASSERT_EQ(units.size(), 3u);
-  EXPECT_EQ(units[0].count, Unit::to_the_end);
+/// Grows a file to so many bytes that take no room on the disk.
+std::string sparse(const TempFolder& folder, const std::string& name, uintmax_t bytes) {
+  const auto path = folder.write(name, "not read yet");
+  std::filesystem::resize_file(path, bytes);
+  return path;
 }
 
-TEST(Units, are_blocks_of_a_power_of_two_that_cover_every_record_once) {
-  TempFolder folder;
-  for (const int records : {1, 5, 64, 65, 1000, 3000}) {
-    const std::vector<std::filesystem::path> files{folder.write("a.jsonl", test::c4_lines("a", 0, records)),
-                                                   folder.write("b.jsonl.gz", test::c4_lines("b", 0, records / 2 + 1))};
-    const auto units = make_units(files, Format::c4, 4);
-    const int64_t total = records + records / 2 + 1;
-    EXPECT_LE(units.size(), 64u);
-    EXPECT_GE(static_cast<int64_t>(units.size()), std::min<int64_t>(total, 32));
-    std::vector<std::string> texts;
-    for (const Unit& unit : units) {
-      RecordReader reader(unit.file, Format::c4, unit.start);
-      Record record;
-      for (int64_t i = 0; i < unit.count; ++i) {
-        ASSERT_TRUE(reader.next(record));
-        texts.push_back(record.answer);
-      }
+/// How often each record of each file is dealt, over all streams.
+std::map<std::pair<std::filesystem::path, int64_t>, int> dealt_records(const Shards& shards, int64_t streams,
+                                                                       int64_t before) {
+  std::map<std::pair<std::filesystem::path, int64_t>, int> times;
+  for (int64_t stream = 0; stream < streams; ++stream) {
+    int64_t dealt = before;
+    const auto hands = deal(shards, Format::c4, {stream, stream + 1, streams}, 1, dealt);
+    for (const Unit& unit : hands[0]) {
+      const auto file = std::find(shards.files.begin(), shards.files.end(), unit.file) - shards.files.begin();
+      for (int64_t record = unit.first; record < shards.records[file]; record += unit.stride)
+        ++times[{unit.file, record}];
     }
-    std::vector<std::string> expected;
-    for (const auto& file : files) {
-      for (const auto& record : test::all_records(file, Format::c4)) expected.push_back(record.answer);
-    }
-    EXPECT_EQ(texts, expected);
   }
+  return times;
 }
 
-TEST(Units, of_a_list_start_at_its_items) {
+TEST(Shards, are_whole_and_unread_where_there_are_many_of_some_size) {
   TempFolder folder;
-  std::string list = "[";
-  for (int i = 0; i < 100; ++i) list += fmt::format("{}\n{{\"text\":\"{}\"}} ", i ? "," : "", i);
-  const auto units = make_units({folder.write("list.json", list + "]")}, Format::c4, 2);
-  for (const Unit& unit : units) {
-    RecordReader reader(unit.file, Format::c4, unit.start);
-    Record record;
-    ASSERT_TRUE(reader.next(record));
-    EXPECT_EQ(record.answer, std::to_string(unit.start.record));
-  }
+  const std::vector<std::filesystem::path> files(4, sparse(folder, "bad.jsonl", 8 << 20));
+  EXPECT_TRUE(find_shards(files, Format::c4, 4).whole);
+  EXPECT_FALSE(find_shards(files, Format::c4, 5).whole);
+  EXPECT_TRUE(find_shards(files, Format::c4, 5).records.empty());
 }
 
-TEST(Units, tell_bad_records_and_files_without_any_at_once) {
+TEST(Shards, of_small_sources_are_counted_and_dealt_record_by_record) {
+  TempFolder folder;
+  const auto shards = find_shards(
+      {folder.write("a.jsonl", test::c4_lines("a", 0, 7)), folder.write("b.jsonl.gz", test::c4_lines("b", 0, 3))},
+      Format::c4, 2);
+  EXPECT_FALSE(shards.whole);
+  EXPECT_THAT(shards.records, testing::ElementsAre(7, 3));
+}
+
+TEST(Shards, tell_bad_records_and_sources_without_any_at_once) {
   TempFolder folder;
   const auto bad = folder.write("bad.jsonl", test::c4_lines("a", 0, 9) + "{}\n");
-  EXPECT_THAT(test::data_error([&] { make_units({bad}, Format::c4, 2); }), testing::HasSubstr("record 9 (line 10)"));
+  EXPECT_THAT(test::data_error([&] { find_shards({bad}, Format::c4, 2); }), testing::HasSubstr("record 9 (line 10)"));
   const auto empty = folder.write("empty.jsonl", "\n");
-  EXPECT_THAT(test::data_error([&] { make_units({empty}, Format::c4, 2); }), testing::HasSubstr("holds no records"));
+  EXPECT_THAT(test::data_error([&] { find_shards({empty}, Format::c4, 2); }), testing::HasSubstr("holds no records"));
+  EXPECT_THAT(test::data_error([&] { find_shards({folder.path("none.jsonl")}, Format::c4, 2); }),
+              testing::HasSubstr("none.jsonl: cannot be opened"));
+}
+
+TEST(Deal, gives_every_whole_file_to_one_stream) {
+  TempFolder folder;
+  Shards shards;
+  shards.whole = true;
+  for (int i = 0; i < 10; ++i) shards.files.push_back(folder.path(fmt::format("{}", i)));
+  int64_t dealt = 2;
+  const auto hands = deal(shards, Format::c4, {0, 4, 4}, 1, dealt);
+  EXPECT_EQ(dealt, 12);
+  std::multiset<std::filesystem::path> seen;
+  for (size_t stream = 0; stream < 4; ++stream) {
+    EXPECT_EQ(hands[stream].size(), stream < 2 ? 2u : 3u);
+    for (const Unit& unit : hands[stream]) seen.insert(unit.file);
+  }
+  EXPECT_EQ(seen, std::multiset<std::filesystem::path>(shards.files.begin(), shards.files.end()));
+}
+
+TEST(Deal, gives_every_record_to_one_stream_and_goes_on_where_the_file_before_ended) {
+  TempFolder folder;
+  const auto shards = find_shards(
+      {folder.write("a.jsonl", test::c4_lines("a", 0, 5)), folder.write("b.jsonl", test::c4_lines("b", 0, 21)),
+       folder.write("c.jsonl", test::c4_lines("c", 0, 1))},
+      Format::c4, 8);
+  for (const int64_t before : {0, 3, 11}) {
+    const auto times = dealt_records(shards, 8, before);
+    EXPECT_EQ(times.size(), 27u);
+    for (const auto& [record, count] : times) EXPECT_EQ(count, 1);
+  }
+  int64_t dealt = 0;
+  const auto hands = deal(shards, Format::c4, {0, 8, 8}, 1, dealt);
+  EXPECT_EQ(dealt, 27);
+  for (const auto& hand : hands) EXPECT_FALSE(hand.empty());
+  EXPECT_EQ(hands[5].front().file, shards.files[1]);  // its record 0 follows the five of the first file
 }
 
 }  // namespace

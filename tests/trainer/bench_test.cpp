@@ -2,11 +2,13 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "parallel/thread_communicator.h"
 #include "tests/trainer/saved_network_helpers.h"
 #include "trainer/generation/decoding_bench.h"
+#include "trainer/load_bench.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -92,6 +94,30 @@ TEST(Bench, PrintsTheFieldsOfTheInterface) {
   EXPECT_EQ(json["topology"], "1-2-1");
   EXPECT_EQ(json["batch"], 2);
   EXPECT_TRUE(json["parameters"].contains("trainable"));
+}
+
+TEST(Bench, MeasuresLoadingOnTheRanksThatRead) {
+  const TemporaryFolder folder;
+  const auto file = folder / "data.txt";
+  std::ofstream(file) << "one text\n\nanother text\n\na third one";
+  const std::string data = fmt::format("data.train=[{{path: {}, format: text}}]", file.string());
+  const Config config = parse_config(testing::tiny_config, "tiny.yaml", std::vector{data});
+  run_ranks(4, [&](Communicator& world) {
+    Config two = config;
+    two.parallel.vertex = 2;
+    const LoadMeasurement result = measure_loading(world, two, 20, 1, 0);
+    EXPECT_EQ(result.streams, 2);
+    EXPECT_GT(result.tokens_per_s, 0);
+    EXPECT_GT(result.text_mb_per_s, 0);
+    EXPECT_GT(result.first_batch_s, 0);
+    if (world.rank() % 2 == 0) {
+      EXPECT_EQ(result.batches, 20);
+    }
+    for (const char* key : {"what", "tokens_per_s", "text_mb_per_s", "first_batch_s", "peak_memory_mib", "restore_s"})
+      EXPECT_TRUE(Json::parse(result.json()).contains(key)) << key;
+  });
+  const auto alone = make_thread_communicators(1);
+  EXPECT_THROW(measure_loading(*alone.front(), parse_config(testing::tiny_config, "tiny.yaml"), 1, 0, 0), AgreedError);
 }
 
 TEST(Bench, NamesWhatIsMissingOrNotBuilt) {

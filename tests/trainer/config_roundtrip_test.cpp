@@ -41,6 +41,7 @@ data:
   tokenizer: auto
   sequence_length: 16
   streams: auto
+  readers: 2
   packing: true
   on_bad_record: fail
   train:
@@ -105,8 +106,13 @@ class Draw {
     Config config;
     config.run = {word(), "runs/" + text(), random_() >> 1, text(), maybe(length({seconds}))};
     config.model = model();
-    config.data = {
-        pick({"auto", "bytes", "a b/tokenizer", "x.json"}), whole(), maybe(whole()), flag(), sources(1), sources(0)};
+    config.data = {pick({"auto", "bytes", "a b/tokenizer", "x.json"}),
+                   whole(),
+                   maybe(whole()),
+                   small(),
+                   flag(),
+                   sources(1),
+                   sources(0)};
     config.train = train();
     config.parallel = {small(),
                        maybe(small()),
@@ -185,7 +191,13 @@ class Draw {
 
   std::vector<SourceConfig> sources(uint64_t least) {
     std::vector<SourceConfig> sources(least + random_() % 3);
-    for (SourceConfig& source : sources) source = {text(), pick({"c4", "alpaca", "text"}), real() + 1e-9, ""};
+    for (SourceConfig& source : sources)
+      source = {text(),
+                pick({"c4", "alpaca", "text"}),
+                real() + 1e-9,
+                flag() ? whole() : 0,
+                maybe(length({tokens})).value_or(Span{}),
+                ""};
     return sources;
   }
 

@@ -37,6 +37,12 @@ TEST(RunCheck, a_dry_run_refuses_what_the_run_would) {
   EXPECT_THAT(refusal({"train.stages[0].trains=[prefix]"}), HasSubstr("there is no prefix"));
 }
 
+TEST(RunCheck, sources_that_all_have_a_limit_must_last_for_the_run) {
+  EXPECT_EQ(refusal({"data.train[0].tokens=1280t"}), "no ConfigError");
+  EXPECT_THAT(refusal({"data.train[0].tokens=1279t"}),
+              AllOf(HasSubstr("data.train allows 1279 t"), HasSubstr("train.stages take 1280 t")));
+}
+
 TEST(RunCheck, a_prefix_takes_its_share_of_learned_positions) {
   const std::string gpt2 =
       "model.backbone={model_type: gpt2, n_embd: 8, n_layer: 1, n_head: 2, vocab_size: 258, "

@@ -54,7 +54,9 @@ struct SourceConfig {
   std::string path;    // a file or a glob
   std::string format;  // c4 | alpaca | messages | text
   double weight = 1;
-  std::string where;  // file:line and key path, for errors found when the source is opened
+  int64_t epochs = 0;  // times each record is taken at most; 0 = no limit
+  Span tokens;         // the most that is taken of it; 0 = no limit
+  std::string where;   // file:line and key path, for errors found when the source is opened
   bool operator==(const SourceConfig&) const = default;
 };
 
@@ -62,6 +64,7 @@ struct DataConfig {
   std::string tokenizer = "auto";  // auto | bytes | a path
   int64_t sequence_length = 0;
   std::optional<int64_t> streams;  // empty = auto
+  int readers = 2;                 // threads of each rank that reads
   bool packing = true;
   std::vector<SourceConfig> train;
   std::vector<SourceConfig> validation;
@@ -178,7 +181,7 @@ std::vector<std::pair<std::string, std::string>> values_of(const Config& config)
 struct ConfigDifference {
   std::string key, old_value, new_value;
   bool allowed;  // parallel.*, train.micro_batch, until, further stages, checkpoint.*, log.*, evaluate.*,
-                 // run.time_limit, run.name, run.dir, run.resume
+                 // run.time_limit, run.name, run.dir, run.resume, data.readers
 };
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
 

@@ -139,6 +139,8 @@ Mapping<SourceConfig> source_keys() {
       .key("format", &SourceConfig::format, given(choice({"c4", "alpaca", "messages", "text"})),
            "how its records are written", Need::always)
       .key("weight", &SourceConfig::weight, real(above_zero()), "its share of the tokens")
+      .key("epochs", &SourceConfig::epochs, given(whole(1)), "times each of its records is taken at most")
+      .key("tokens", &SourceConfig::tokens, given(length({tokens})), "the most that is taken of it")
       .check([](SourceConfig& source, const Node& node, const std::string& path) {
         source.where = fmt::format("{}: {}", node.find("path")->where, join(path, "path"));
       });
@@ -152,6 +154,8 @@ Mapping<DataConfig> data_keys() {
            "auto is the one in the backbone's folder, else bytes")
       .key("sequence_length", &DataConfig::sequence_length, given(whole(1)), "tokens of a sequence", Need::to_train)
       .key("streams", &DataConfig::streams, or_word("auto", whole(1)), "independent readers; fixed when a run begins")
+      .key("readers", &DataConfig::readers, small_whole(0),
+           "threads of a replica that read and tokenise ahead; 0: reading and training take turns")
       .key("packing", &DataConfig::packing, boolean(), "several texts in one sequence")
       .constant<std::string>("on_bad_record", "fail", choice({"fail"}, {"skip"}), "what a broken record does")
       .key("train", &DataConfig::train, sources, "what to train on", Need::to_train)

@@ -1,0 +1,28 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "data/record.h"
+#include "data/tokenizer.h"
+
+namespace lmnet {
+
+/// A record as tokens: prompt, answer, end of text. `learn` is 1 on the answer and the end of text; of a chat on what
+/// encode_chat() says.
+struct Document {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> learn;
+};
+
+struct RowShape {
+  int64_t length = 0;  // tokens: sequence_length + 1
+  bool packing = true;
+};
+
+Document make_document(const Tokenizer& tokenizer, const Record& record);
+
+/// Without packing a document has a row of its own, whose first token nothing predicts: cuts off what such a row does
+/// not hold. False where it would learn nothing.
+bool fit(Document& document, const RowShape& shape);
+
+}  // namespace lmnet

@@ -1,0 +1,163 @@
+// The order of the data is one function of its options, whoever reads it and however often it is stopped.
+#include <gmock/gmock.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "data/loader.h"
+#include "tests/data/support.h"
+
+namespace lmnet {
+namespace {
+
+using test::TempFolder;
+
+class LoaderOrderTest : public testing::Test {
+ protected:
+  LoaderOrderTest() {
+    for (int i = 0; i < 8; ++i)
+      folder_.write(fmt::format("shard-{}.jsonl.gz", i), test::c4_lines(fmt::format("s{}", i), 0, 200));
+    folder_.write("plain.jsonl", test::c4_lines("p", 0, 333));
+    sources_ = {{folder_.path("shard-*"), Format::c4, 0.7, {}, {}},
+                {folder_.path("plain.jsonl"), Format::c4, 0.3, {}, {}}};
+  }
+
+  std::vector<Loader> loaders(int ranks) const {
+    std::vector<Loader> all;
+    for (int rank = 0; rank < ranks; ++rank) all.emplace_back(sources_, *tokenizer_, options_, rank, ranks);
+    return all;
+  }
+
+  /// Appends the sequences of the next global batch, each as text of tokens and mask, in order of position.
+  static void append(std::vector<Loader>& loaders, std::vector<std::string>& sequences) {
+    std::map<int64_t, std::string> rows;
+    for (Loader& loader : loaders) {
+      const TokenBatch batch = loader.next();
+      for (int64_t i = 0; i < batch.rows; ++i) {
+        std::string& row = rows[batch.positions[i]];
+        for (int64_t t = i * batch.length; t < (i + 1) * batch.length; ++t)
+          row += fmt::format("{}{} ", batch.tokens[t], batch.learn[t] ? "" : "-");
+      }
+    }
+    for (auto& [position, row] : rows) sequences.push_back(std::move(row));
+  }
+
+  std::vector<std::string> sequences(int ranks, int readers, size_t count) {
+    options_.readers = readers;
+    auto all = loaders(ranks);
+    std::vector<std::string> found;
+    while (found.size() < count) append(all, found);
+    found.resize(count);
+    return found;
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<Tokenizer> tokenizer_ = make_tokenizer("bytes");
+  std::vector<Source> sources_;
+  LoaderOptions options_{
+      .seed = 5, .sequence_length = 24, .packing = true, .global_batch = 16, .streams = 8, .readers = 0};
+};
+
+TEST_F(LoaderOrderTest, is_the_same_for_any_number_of_replicas_and_readers) {
+  constexpr size_t count = 10'000;
+  const auto expected = sequences(1, 0, count);
+  for (const int ranks : {1, 2, 4})
+    for (const int readers : {1, 2, 8}) {
+      SCOPED_TRACE(fmt::format("{} ranks, {} readers", ranks, readers));
+      EXPECT_TRUE(sequences(ranks, readers, count) == expected);
+    }
+}
+
+TEST_F(LoaderOrderTest, goes_on_exactly_after_50_stops_at_random_points_on_random_numbers_of_ranks_and_readers) {
+  std::mt19937 random(11);
+  const auto any = [&](std::initializer_list<int> values) { return values.begin()[random() % values.size()]; };
+  std::vector<std::string> found;
+  std::vector<StreamState> states;
+  for (int start = 0; start < 51; ++start) {
+    options_.readers = any({0, 1, 2, 5});
+    auto all = loaders(any({1, 2, 4, 8}));
+    if (start > 0)
+      for (Loader& loader : all) loader.restore(states);
+    for (int updates = any({0, 1, 2, 3, 7, 20, 40}); updates > 0; --updates) append(all, found);
+    states.clear();
+    for (const Loader& loader : all)
+      for (auto& state : loader.state()) states.push_back(std::move(state));
+  }
+  EXPECT_GT(found.size(), 2000u);
+  EXPECT_TRUE(found == sequences(1, 0, found.size()));
+}
+
+TEST_F(LoaderOrderTest, takes_every_record_of_whole_shards_once_an_epoch) {
+  // Shards of some size: text that the texts' names stand out of.
+  sources_.resize(1);
+  for (int i = 0; i < 8; ++i) {
+    std::string lines;
+    for (int r = 0; r < 60; ++r)
+      lines += fmt::format("{{\"text\":\"<{}:{}>{}\"}}\n", i, r, std::string(40'000 + 100 * r, 'x'));
+    folder_.write(fmt::format("large-{}.jsonl", i), lines);
+  }
+  sources_[0].path = folder_.path("large-*");
+  sources_[0].epochs = 1;
+  options_ = {.seed = 1, .sequence_length = 9, .packing = false, .global_batch = 8, .streams = 4, .readers = 3};
+  auto all = loaders(2);
+  std::map<std::string, int> times;
+  for (int update = 0; update < 60; ++update)
+    for (Loader& loader : all) {
+      const TokenBatch batch = loader.next();
+      for (int64_t i = 0; i < batch.rows; ++i) {
+        std::string name;
+        for (int64_t t = i * batch.length; batch.tokens[t] != '>'; ++t) name += static_cast<char>(batch.tokens[t]);
+        ++times[name];
+      }
+    }
+  EXPECT_EQ(times.size(), 480u);
+  for (const auto& [name, count] : times) EXPECT_EQ(count, 1) << name;
+  EXPECT_THAT(test::data_error([&] { all[0].next(); }), testing::HasSubstr("the training data is used up"));
+}
+
+TEST_F(LoaderOrderTest, tells_what_is_wrong_when_the_rows_before_it_are_taken) {
+  sources_.resize(1);
+  options_ = {.seed = 1, .sequence_length = 4, .packing = false, .global_batch = 1, .streams = 1, .readers = 2};
+  // Too large to be looked through at the start; the bad record stands in the second block.
+  std::string lines;
+  for (int i = 0; i < 600; ++i) lines += fmt::format("{{\"text\":\"{}\"}}\n", std::string(30'000, 'x'));
+  sources_[0].path = folder_.write("bad.jsonl", lines + "{\n");
+  auto all = loaders(1);
+  for (int row = 0; row < 560; ++row) all[0].next();
+  const auto all_rows = [&] {
+    for (int row = 0; row < 60; ++row) all[0].next();
+  };
+  EXPECT_THAT(test::data_error(all_rows), testing::HasSubstr("bad.jsonl: record 600 (line 601)"));
+}
+
+TEST_F(LoaderOrderTest, stops_a_source_at_its_tokens_and_mixes_the_others_on) {
+  options_ = {.seed = 1, .sequence_length = 50, .packing = true, .global_batch = 4, .streams = 4, .readers = 0};
+  folder_.write("a.txt", "a");
+  folder_.write("b.txt", std::string(30, 'b'));
+  std::string a, b;
+  for (int i = 0; i < 8; ++i) a += "a\n\n", b += std::string(30, 'b') + "\n\n";
+  sources_ = {{folder_.write("a.txt", a), Format::text, 1, {}, 400},
+              {folder_.write("b.txt", b), Format::text, 1, {}, {}}};
+  auto all = loaders(1);
+  int64_t count = 0, late = 0;
+  for (int update = 0; update < 40; ++update) {
+    const TokenBatch batch = all[0].next();
+    const auto letters = std::count(batch.tokens.begin(), batch.tokens.end(), 'a');
+    count += letters;
+    if (update > 20) late += letters;
+  }
+  EXPECT_NEAR(static_cast<double>(count), 200, 8);  // as many ends of text
+  EXPECT_EQ(late, 0);
+}
+
+TEST_F(LoaderOrderTest, positions_are_small_and_quickly_told) {
+  options_.streams = options_.global_batch = 256;
+  options_.readers = 2;
+  auto all = loaders(1);
+  all[0].next();
+  for (const StreamState& state : all[0].state()) EXPECT_LT(state.position.size(), 400u);
+}
+
+}  // namespace
+}  // namespace lmnet
