@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "parallel/pieces.h"
@@ -10,6 +11,9 @@ namespace lmnet {
 namespace {
 
 using Parts = std::vector<Stage::Part>;
+
+/// The terms of a reduction lie side by side: a longer tensor is reduced in rounds, so that they stay small beside it.
+constexpr size_t bytes_of_terms = size_t{64} << 20;
 
 std::span<std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()};
@@ -107,10 +111,18 @@ void Stages::reduce_whole(const Place& place, Reduction reduction) {
 }
 
 void Stages::reduce_own_piece(const Place& place, Reduction reduction) {
-  const auto piece = [place, size = size_](int r) { return piece_of(place->host().view(-1), size, r); };
-  stages_.push_back(reduction_stage(
-      rank_, size_, reduction, [=, rank = rank_] { return piece(rank); },
-      [=](int peer) { return bytes_of(piece(peer)); }));
+  const auto round = std::max<int64_t>(1, bytes_of_terms / place->tensor().element_size() / size_);
+  const int64_t longest = (place->tensor().numel() + size_ - 1) / size_;
+  for (int64_t first = 0; first == 0 || first < longest; first += round) {
+    const auto part = [=, size = size_](int r) {
+      const at::Tensor piece = piece_of(place->host().view(-1), size, r);
+      const int64_t begin = std::min(first, piece.numel());
+      return piece.narrow(0, begin, std::min(round, piece.numel() - begin));
+    };
+    stages_.push_back(reduction_stage(
+        rank_, size_, reduction, [=, rank = rank_] { return part(rank); },
+        [=](int peer) { return bytes_of(part(peer)); }));
+  }
 }
 
 void Stages::gather_pieces(const Place& place) {

@@ -31,7 +31,7 @@ class Stages {
                 std::vector<int64_t> receive_counts);
   /// Every rank gets the whole of all and reduces it: one round of messages.
   void reduce_whole(const Place& place, Reduction reduction);
-  /// Piece `rank` becomes its reduction over all.
+  /// Piece `rank` becomes its reduction over all, in rounds that need 64 MiB beside the tensor at most.
   void reduce_own_piece(const Place& place, Reduction reduction);
   /// Every other piece r becomes that of rank r.
   void gather_pieces(const Place& place);

@@ -141,7 +141,7 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
   const Trains trains = options.what == "train" ? parse_trains(config.train.stages.front()) : Trains{};
   Measurement result = describe(config, options, spec, trains, world.size());
   const Plan plan = plan_of(spec, config, world.size(), trains);
-  const StageCost cost = cost_of(spec, plan, trains, step_shape(config, plan.data_parallel()));
+  const StageCost cost = cost_of(spec, plan, trains, step_shape(config, plan.data_parallel(), where.device.is_cuda()));
   result.expected_memory_gib = cost.ranks[cost.fullest()].memory.total() / (1 << 30);
   linear_rate(spec, where.device, 1);  // the libraries set themselves up
   result.baseline_memory_gib = reduce(world, memory_gib(where), Reduction::max);

@@ -14,10 +14,10 @@ namespace {
 
 using Part = Parameter::Part;
 
-/// Logits that model/loss.cpp holds at once on a CPU, at least those of so many positions; and elements of a buffer of
-/// trainer/optimizer.cpp.
-constexpr int64_t kLogits = int64_t{4} << 20, kPositions = 64;
-constexpr int64_t kFlatElements = int64_t{16} << 20;
+/// Logits that model/loss.cpp holds at once, at least those of so many positions; and bytes of the terms of a
+/// reduction in parallel/stages.cpp.
+constexpr int64_t kLogits = int64_t{4} << 20, kLogitsOnGpu = int64_t{64} << 20, kPositions = 64;
+constexpr double kTerms = int64_t{64} << 20;
 /// Tensors of many sizes come and go: so much of what is kept lies idle in the allocator (measured on CPUs).
 constexpr double kFragments = 1.0 / 16;
 
@@ -40,7 +40,7 @@ class Counting {
   RowCost row_cost(int vertex) const;
   void add_module(RowCost& row, const ModuleCost& cost, bool trained, bool behind) const;
   void count_parameters();
-  void add_storage(int level, Part part, const Holders& holders, int64_t parameters, int64_t largest);
+  void add_storage(int level, Part part, const Holders& holders, int64_t parameters);
   void count_rows(RowRange piece);
   LevelCost count_level(int rank, int level, const Layout& layout, PieceCost& most);
   LevelCost head_cost(int64_t rows) const;
@@ -134,7 +134,7 @@ RowCost Counting::row_cost(int vertex) const {
   return row;
 }
 
-void Counting::add_storage(int level, Part part, const Holders& holders, int64_t parameters, int64_t largest) {
+void Counting::add_storage(int level, Part part, const Holders& holders, int64_t parameters) {
   const bool trained = lmnet::trains(trains_, part);
   const auto count = static_cast<double>(parameters), share = static_cast<double>(holders.size());
   const double copies = plan_.data_parallel() * share;
@@ -153,10 +153,8 @@ void Counting::add_storage(int level, Part part, const Holders& holders, int64_t
     here.optimizer += count * states / (step_.sharded ? copies : 1);
     here.reduced += count * handed;
     here.reduction += count * handed * (static_cast<double>(accumulation_) + back);
-    const auto flat = static_cast<double>(std::min(parameters, std::max(kFlatElements, largest)));
-    // The terms of a reduction lie side by side.
-    const double terms = copies > 1 ? static_cast<double>(accumulation_) * flat : 0;
-    scratch_[rank] = std::max(scratch_[rank], terms);
+    if (copies > 1)
+      scratch_[rank] = std::max(scratch_[rank], std::min(count * static_cast<double>(accumulation_), kTerms));
   }
 }
 
@@ -167,7 +165,7 @@ void Counting::count_parameters() {
     int first = graph_.levels();
     for (const Vertex& vertex : graph_.vertices())
       if (vertex.group == group) first = std::min(first, vertex.level);
-    add_storage(first, Part::vertices, holders, groups_.at(group).parameters, groups_.at(group).largest);
+    add_storage(first, Part::vertices, holders, groups_.at(group).parameters);
   }
   // Alike edges of a gap stand in one storage, as in model/network.cpp.
   struct Stack {
@@ -186,12 +184,11 @@ void Counting::count_parameters() {
   for (const auto& [key, stack] : stacks) {
     const auto& [source, kinds, holders] = key;
     const ModuleCost& cost = edges_.at(kinds);
-    add_storage(stack.level, Part::edges, holders, stack.edges * cost.parameters, stack.edges * cost.largest);
+    add_storage(stack.level, Part::edges, holders, stack.edges * cost.parameters);
   }
-  const int64_t tokens = shape.backbone.vocabulary * shape.backbone.hidden_size;
-  add_storage(0, Part::embeddings, placement.embedding, embedding_parameters(shape), tokens);
-  if (shape.prefix > 0) add_storage(0, Part::prefix, placement.embedding, shape.prefix * shape.backbone.hidden_size, 0);
-  if (!shape.tied()) add_storage(graph_.levels(), Part::head, placement.head, head_parameters(), head_parameters());
+  add_storage(0, Part::embeddings, placement.embedding, embedding_parameters(shape));
+  if (shape.prefix > 0) add_storage(0, Part::prefix, placement.embedding, shape.prefix * shape.backbone.hidden_size);
+  if (!shape.tied()) add_storage(graph_.levels(), Part::head, placement.head, head_parameters());
 }
 
 void Counting::add_share(const Share& share, LevelCost& level, RowCost& here, std::set<std::string>& groups) const {
@@ -285,7 +282,7 @@ void Counting::count_messages(RowRange piece) {
 double Counting::loss_working(int rank) const {
   const double rows =
       static_cast<double>(stage_.ranks[rank].levels.back().rows) / static_cast<double>(stage_.pieces.size());
-  const int64_t chunk = std::max(kLogits, kPositions * spec_.shape.outputs());
+  const int64_t chunk = std::max(step_.gpu ? kLogitsOnGpu : kLogits, kPositions * spec_.shape.outputs());
   const double logits =
       std::min(rows * static_cast<double>(step_.tokens * spec_.shape.outputs()), static_cast<double>(chunk));
   const double weight = head_trains() && rows > 0 ? static_cast<double>(head_parameters()) : 0;
@@ -345,7 +342,7 @@ StageCost Counting::run() {
 
 }  // namespace
 
-StepShape step_shape(const Config& config, int replicas) {
+StepShape step_shape(const Config& config, int replicas, bool gpu) {
   StepShape step;
   const int64_t share = config.train.global_batch / replicas;
   step.rows = config.train.micro_batch > 0 ? config.train.micro_batch : share;
@@ -353,6 +350,7 @@ StepShape step_shape(const Config& config, int replicas) {
   step.tokens = config.data.sequence_length;
   step.overlap = config.parallel.overlap;
   step.sharded = config.parallel.zero > 0;
+  step.gpu = gpu;
   return step;
 }
 

@@ -18,8 +18,9 @@ struct StepShape {
   int64_t tokens = 1;         // of a row
   bool overlap = true;        // exchanges in pieces, reduction beside the backward pass
   bool sharded = true;        // ZeRO-1
+  bool gpu = false;           // the head's logits are held in larger pieces there
 };
-StepShape step_shape(const Config& config, int replicas);
+StepShape step_shape(const Config& config, int replicas, bool gpu);
 
 /// One level on one rank. A parameter belongs to the level that uses it first; embeddings to the first level of all,
 /// input edges to the first level that those beside them in a storage feed; edges to the level that they leave.

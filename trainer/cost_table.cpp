@@ -92,9 +92,9 @@ struct Choice {
 };
 
 /// Smaller micro-batches, wider replicas and sharded optimiser states, alone and together.
-std::vector<Choice> choices(const Config& config, const ModelSpec& spec, int ranks, const Trains& trains) {
+std::vector<Choice> choices(const Config& config, const ModelSpec& spec, int ranks, const Trains& trains, bool gpu) {
   std::vector<Choice> all;
-  const int64_t now = step_shape(config, ranks / config.parallel.vertex).rows;
+  const int64_t now = step_shape(config, ranks / config.parallel.vertex, gpu).rows;
   for (int vertex = config.parallel.vertex; vertex <= ranks; vertex *= 2)
     for (int64_t rows = now; rows >= 1; rows /= 2) {
       if (ranks % vertex != 0 || config.train.global_batch % (rows * (ranks / vertex)) != 0) continue;
@@ -109,7 +109,7 @@ std::vector<Choice> choices(const Config& config, const ModelSpec& spec, int ran
       if (config.parallel.zero == 0) keys.push_back("parallel.zero=1");
       if (keys.empty()) continue;
       const Plan plan(spec.graph, vertex, ranks / vertex, trains, spec.shape.tied());
-      const StageCost cost = cost_of(spec, plan, trains, step_shape(other, ranks / vertex));
+      const StageCost cost = cost_of(spec, plan, trains, step_shape(other, ranks / vertex, gpu));
       all.push_back({fmt::format("{}", fmt::join(keys, " ")), static_cast<int>(keys.size()),
                      cost.ranks[cost.fullest()].memory.total()});
     }
@@ -122,7 +122,7 @@ std::string warning(const Config& config, const ModelSpec& spec, int ranks, cons
   const double room = device.memory - device.reserved, needed = cost.ranks[cost.fullest()].memory.total();
   if (needed <= room) return "";
   std::string text = fmt::format("  warning: {} do not fit into the {} of {}", gib(needed), gib(room), device.name);
-  std::vector<Choice> all = choices(config, spec, ranks, trains);
+  std::vector<Choice> all = choices(config, spec, ranks, trains, device.gpu());
   const auto least =
       std::min_element(all.begin(), all.end(), [](const Choice& a, const Choice& b) { return a.bytes < b.bytes; });
   if (all.empty() || least->bytes > room) {
@@ -163,7 +163,7 @@ std::string stage_table(const Config& config, const ModelSpec& spec, int ranks, 
   const Trains trains = parse_trains(stage);
   const int replicas = ranks / config.parallel.vertex;
   const Plan plan(spec.graph, config.parallel.vertex, replicas, trains, spec.shape.tied());
-  const StepShape step = step_shape(config, replicas);
+  const StepShape step = step_shape(config, replicas, device.gpu());
   const StageCost cost = cost_of(spec, plan, trains, step);
   const StepEstimate estimate = estimate_step(spec, plan, trains, step, cost, device);
   return fmt::format("stage {}: {}  in {} piece{}, {} forward{} a step · {} a token\n", stage.name,

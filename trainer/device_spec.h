@@ -20,6 +20,7 @@ struct DeviceSpec {
   double latency = 0;                   // seconds until an exchange has begun
   int ranks_per_host = 1;
 
+  bool gpu() const { return name != "cpu"; }
   double flops(at::ScalarType dtype) const;
 };
 

@@ -17,11 +17,7 @@ int64_t norm_parameters(const BackboneConfig& b) {
 /// D×D with bias.
 ModuleCost linear_cost(int64_t d) {
   const auto width = static_cast<double>(d);
-  return {.parameters = d * d + d,
-          .largest = d * d,
-          .weights = width * width,
-          .saved_too = width,
-          .temporaries = 2 * width};
+  return {.parameters = d * d + d, .weights = width * width, .saved_too = width, .temporaries = 2 * width};
 }
 
 /// The block's links of an edge, as model/edge.h names them.
@@ -31,7 +27,6 @@ ModuleCost attention_cost(const BackboneConfig& b, int64_t length) {
   // Kept: queries, keys, values, attention's output, before the norm, before GELU; too: input, behind the norm (twice
   // in a stack, whose norm is scaled apart).
   return {.parameters = 5 * d * d + 7 * d,
-          .largest = 3 * d * d,
           .weights = 5 * width * width,
           .attention = attention_flops(d, length),
           .saved = 6 * width,
@@ -44,7 +39,6 @@ ModuleCost mlp_cost(const BackboneConfig& b) {
   const int64_t d = b.hidden_size, half = d / 2;
   const auto width = static_cast<double>(d);
   return {.parameters = 2 * d * half + half + d,
-          .largest = d * half,
           .weights = width * width,
           .saved = 1.5 * width,
           .saved_too = 1.5 * width,
@@ -69,7 +63,6 @@ ModuleCost link_cost(EdgeKind kind, const BackboneConfig& b, int64_t length) {
 
 ModuleCost operator+(const ModuleCost& a, const ModuleCost& b) {
   return {.parameters = a.parameters + b.parameters,
-          .largest = std::max(a.largest, b.largest),
           .weights = a.weights + b.weights,
           .attention = a.attention + b.attention,
           .saved = a.saved + b.saved,
@@ -91,7 +84,6 @@ ModuleCost block_cost(const BackboneConfig& b, int64_t length) {
   if (b.gpt2()) biases += f + 2 * d;
   const int64_t matrices = d * (qkv + q + up + f);
   return {.parameters = matrices + biases + 2 * norm_parameters(b),
-          .largest = d * std::max(up, qkv),
           .weights = static_cast<double>(matrices),
           .attention = attention_flops(q, length),
           .saved = static_cast<double>(2 * d + qkv + q + up),
@@ -101,8 +93,7 @@ ModuleCost block_cost(const BackboneConfig& b, int64_t length) {
 }
 
 ModuleCost vertex_cost(const BackboneConfig& b, int64_t length) {
-  const ModuleCost norm{
-      .parameters = norm_parameters(b), .largest = norm_parameters(b), .saved = static_cast<double>(b.hidden_size)};
+  const ModuleCost norm{.parameters = norm_parameters(b), .saved = static_cast<double>(b.hidden_size)};
   return b.blocks * block_cost(b, length) + norm;
 }
 

@@ -14,7 +14,6 @@ namespace lmnet {
 /// train, 2D behind its norms and F before the last product.
 struct ModuleCost {
   int64_t parameters = 0;
-  int64_t largest = 0;     // elements of its largest storage
   double weights = 0;      // multiply-adds with weights
   double attention = 0;    // FLOP of scores and values, forward
   double saved = 0;        // elements of the compute dtype kept for backward, whatever trains

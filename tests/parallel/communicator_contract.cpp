@@ -92,6 +92,14 @@ void not_a_number_on_one_rank_reaches_all(Communicator& group, at::Device device
   require(at::isnan(value).all().item<bool>() && at::isnan(largest).all().item<bool>(), "NaN was lost");
 }
 
+void long_tensors_are_reduced_in_rounds(Communicator& group, at::Device device) {
+  const int64_t count = (int64_t{9} << 20) + 5;  // 72 MiB
+  const at::Tensor ramp = at::arange(count, at::TensorOptions(at::kLong).device(device));
+  at::Tensor value = ramp + group.rank();
+  group.all_reduce(value);
+  require(at::equal(value, ramp * group.size() + group.size() * (group.size() - 1) / 2), "sum of 72 MiB");
+}
+
 void reductions_keep_the_shape(Communicator& group, at::Device device) {
   const at::TensorOptions options(device);
   at::Tensor scalar = at::full({}, group.rank(), options.dtype(at::kLong));
@@ -167,6 +175,7 @@ constexpr ContractCase collective_cases[] = {
     {"sums_of_bf16_are_rounded_once", sums_of_bf16_are_rounded_once},
     {"max_and_min_take_the_extreme_of_all_ranks", max_and_min_take_the_extreme_of_all_ranks},
     {"not_a_number_on_one_rank_reaches_all", not_a_number_on_one_rank_reaches_all},
+    {"long_tensors_are_reduced_in_rounds", long_tensors_are_reduced_in_rounds},
     {"reductions_keep_the_shape", reductions_keep_the_shape},
     {"all_gather_puts_every_piece_into_its_place", all_gather_puts_every_piece_into_its_place},
     {"broadcast_copies_from_every_root", broadcast_copies_from_every_root},

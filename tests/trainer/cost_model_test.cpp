@@ -184,6 +184,18 @@ TEST(CostModel, frozen_parts_before_what_trains_keep_nothing) {
   EXPECT_EQ(head.levels[1].activations, 2 * 4 * 8 * 8 * 4) << "what the level reads, fp32";
 }
 
+TEST(CostModel, the_head_holds_more_logits_at_once_on_a_gpu) {
+  const ModelSpec spec = spec_of(
+      "{model_type: llama, hidden_size: 8, intermediate_size: 20, num_hidden_layers: 1, num_attention_heads: 4, "
+      "vocab_size: 50000, tie_word_embeddings: false}",
+      "topology: 1");
+  const auto working = [&](bool gpu) {
+    const StepShape step{.rows = 4, .tokens = 1024, .gpu = gpu};
+    return cost(spec, 1, 1, {.head = true}, step).ranks[0].memory.working;
+  };
+  EXPECT_NEAR(working(true) - working(false), (int64_t{60} << 20) * 2, 1) << "bf16";
+}
+
 TEST(StepEstimate, faster_links_and_overlap_never_make_a_step_slower) {
   const ModelSpec spec = spec_of(kLlama, "topology: 1-4-4-4-1");
   const Plan plan(spec.graph, 4, 2, kAll, false);
