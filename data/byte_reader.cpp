@@ -1,8 +1,8 @@
 #include "data/byte_reader.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -16,39 +16,36 @@ namespace {
 
 constexpr size_t piece_size = 64 << 10;
 
+/// A file that is named as compressed and is not may be anything, a page that says "not found" among others.
+void check_name(const std::filesystem::path& file, std::string_view bytes, Compression compression) {
+  const std::string extension = file.extension().string();
+  const auto wanted = extension == ".gz"    ? Compression::gzip
+                      : extension == ".zst" ? Compression::zstd
+                                            : Compression::none;
+  if (wanted != Compression::none && compression == Compression::none)
+    throw BrokenCompression(
+        fmt::format("broken {} stream ({})", name_of(wanted),
+                    bytes.empty() ? "the file is empty" : fmt::format("it does not start like {}", name_of(wanted))));
+  if (bytes.starts_with("BZh") || bytes.starts_with("\xfd\x37zXZ"))
+    throw DataError(fmt::format("{}: is compressed by {}; plain text, gzip and zstd can be read", file.string(),
+                                bytes[0] == 'B' ? "bzip2" : "xz"));
+}
+
 }  // namespace
-
-struct ByteReader::Inflate {
-  Inflate() {
-    // 15 + 16: the largest window, gzip headers only.
-    if (inflateInit2(&stream, 15 + 16) != Z_OK) throw std::bad_alloc();
-  }
-  ~Inflate() { inflateEnd(&stream); }
-  Inflate(const Inflate&) = delete;
-  Inflate& operator=(const Inflate&) = delete;
-
-  z_stream stream{};
-  std::string input;
-  bool member_open = true;
-};
 
 ByteReader::ByteReader(std::filesystem::path file) : file_(std::move(file)) {
   read_file(piece_);
-  if (piece_.starts_with("\x1f\x8b")) {
-    inflate_ = std::make_unique<Inflate>();
-    inflate_->input = std::exchange(piece_, {});
-    inflate_->stream.next_in = reinterpret_cast<Bytef*>(inflate_->input.data());
-    inflate_->stream.avail_in = static_cast<uInt>(inflate_->input.size());
+  const Compression compression = compression_of(piece_);
+  check_name(file_, piece_, compression);
+  decompressor_ = make_decompressor(compression);
+  if (decompressor_) {
+    compressed_.bytes = std::exchange(piece_, {});
     fill();
-  } else if (file_.extension() == ".gz") {
-    throw BrokenGzip(piece_.empty() ? "the file is empty" : "it does not start like gzip");
-  } else if (piece_.starts_with("\x28\xb5\x2f\xfd")) {
-    throw DataError(fmt::format("{}: zstd files are not built yet; use plain text or gzip", file_.string()));
+  } else {
+    text_offset_ = static_cast<int64_t>(piece_.size());
   }
   if (piece_.starts_with("\xef\xbb\xbf")) at_ = 3;
 }
-
-ByteReader::~ByteReader() = default;
 
 bool ByteReader::read_line(std::string& line) {
   line.clear();
@@ -69,45 +66,44 @@ bool ByteReader::read_line(std::string& line) {
 }
 
 void ByteReader::seek(int64_t offset) {
-  file_offset_ = offset;
-  piece_.clear();
-  at_ = 0;
+  if (!decompressor_ && offset > text_offset_) {
+    file_offset_ = text_offset_ = offset;
+    piece_.clear();
+    at_ = 0;
+  }
+  while (text_offset_ < offset && fill()) {
+  }
+  const int64_t behind = std::max<int64_t>(0, text_offset_ - offset);
+  at_ = piece_.size() - std::min(piece_.size(), static_cast<size_t>(behind));
 }
 
 bool ByteReader::fill() {
+  if (decompressor_) {
+    decompress();
+  } else {
+    read_file(piece_);
+  }
   at_ = 0;
-  return inflate_ ? fill_inflated() : read_file(piece_);
+  text_offset_ += static_cast<int64_t>(piece_.size());
+  return !piece_.empty();
 }
 
-bool ByteReader::fill_inflated() {
-  z_stream& stream = inflate_->stream;
-  while (true) {
-    if (stream.avail_in == 0) {
-      piece_.clear();
-      if (!read_file(inflate_->input)) {
-        if (inflate_->member_open) throw BrokenGzip("the file is cut off");
-        return false;
+/// The next piece of the text; an empty one at the end.
+void ByteReader::decompress() {
+  bool more_waits = piece_.size() == piece_size;  // for room, before new bytes come
+  piece_.resize(piece_size);
+  at_ = piece_size;  // nothing, should the data be damaged
+  for (size_t filled = 0; filled == 0; more_waits = false) {
+    if (compressed_.used_up() && !more_waits) {
+      compressed_.at = 0;
+      if (!read_file(compressed_.bytes)) {
+        decompressor_->finish();
+        piece_.clear();
+        return;
       }
-      stream.next_in = reinterpret_cast<Bytef*>(inflate_->input.data());
-      stream.avail_in = static_cast<uInt>(inflate_->input.size());
     }
-    if (!inflate_->member_open) {
-      piece_.clear();
-      if (*stream.next_in == 0) return false;  // padding after the last member, as tapes and tar leave it
-      inflateReset(&stream);
-      inflate_->member_open = true;
-    }
-    piece_.resize(piece_size);
-    stream.next_out = reinterpret_cast<Bytef*>(piece_.data());
-    stream.avail_out = static_cast<uInt>(piece_size);
-    const int code = inflate(&stream, Z_NO_FLUSH);
-    if (code == Z_STREAM_END) inflate_->member_open = false;
-    piece_.resize(piece_size - stream.avail_out);
-    // What came out before the damage is handed on first: zlib reports the damage again at the next call.
-    if (!piece_.empty()) return true;
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
-      throw BrokenGzip(stream.msg ? stream.msg : "damaged data");
-    }
+    filled = decompressor_->run(compressed_, piece_);
+    if (filled > 0) piece_.resize(filled);
   }
 }
 

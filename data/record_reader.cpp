@@ -39,13 +39,7 @@ std::string_view type_name(simdjson::dom::element_type type) {
 RecordReader::RecordReader(const std::filesystem::path& file, Format format, const Cursor& start)
     : parser_(std::make_unique<simdjson::dom::parser>()), format_(format) {
   open(file);
-  if (start.record > 0 && !bytes_->gzip()) {
-    bytes_->seek(start.offset);
-    record_ = start.record;
-    line_ = start.line;
-  }
-  while (record_ < start.record && skip()) {
-  }
+  if (start.record > 0) go(start);
 }
 
 RecordReader::RecordReader(RecordReader&&) noexcept = default;
@@ -57,10 +51,20 @@ void RecordReader::open(const std::filesystem::path& file) {
     if (format_ == Format::text || next_visible() != '[') return;
     bytes_->get();
     list_ = true;
-  } catch (const BrokenGzip& error) {
-    throw DataError(
-        fmt::format("{}: record 0: broken gzip stream ({}); fetch the file again", file.string(), error.what()));
+  } catch (const BrokenCompression& error) {
+    throw DataError(fmt::format("{}: record 0: {}; fetch the file again", file.string(), error.what()));
   }
+}
+
+void RecordReader::go(const Cursor& start) {
+  try {
+    bytes_->seek(start.offset);
+  } catch (const BrokenCompression& error) {
+    throw DataError(fmt::format("{}: before record {}: {}; fetch the file again", bytes_->file().string(), start.record,
+                                error.what()));
+  }
+  record_ = start.record;
+  line_ = start.line;
 }
 
 bool RecordReader::next(Record& record) {
@@ -81,9 +85,9 @@ bool RecordReader::next_raw() {
   first_line_ = line_ + 1;
   try {
     return list_ ? next_item() : format_ == Format::text ? next_text() : next_line();
-  } catch (const BrokenGzip& error) {
-    throw DataError(fmt::format("{}: record {}: broken gzip stream ({}); fetch the file again", bytes_->file().string(),
-                                record_, error.what()));
+  } catch (const BrokenCompression& error) {
+    throw DataError(
+        fmt::format("{}: record {}: {}; fetch the file again", bytes_->file().string(), record_, error.what()));
   }
 }
 

@@ -18,13 +18,13 @@ namespace lmnet {
 struct Cursor {
   int64_t record = 0;
   int64_t line = 0;
-  int64_t offset = 0;  // bytes; plain files only
+  int64_t offset = 0;  // bytes of text, decompressed
 };
 
 /// Pulls the records of one file in order, in bounded memory. Throws DataError naming file, record and line.
 class RecordReader {
  public:
-  /// Starts at `start`: at once in a plain file, by reading up to it in a gzip file.
+  /// Starts at `start`: at once in a plain file, by decompressing what lies before it in a compressed one.
   RecordReader(const std::filesystem::path& file, Format format, const Cursor& start = {});
   RecordReader(RecordReader&&) noexcept;
   ~RecordReader();
@@ -34,10 +34,11 @@ class RecordReader {
   /// Passes over one record unparsed; false at the end of the file.
   bool skip();
   /// Of the next record.
-  Cursor cursor() const { return {record_, line_, bytes_->gzip() ? 0 : bytes_->offset()}; }
+  Cursor cursor() const { return {record_, line_, bytes_->offset()}; }
 
  private:
   void open(const std::filesystem::path& file);
+  void go(const Cursor& start);
   bool next_raw();
   bool next_line();
   bool next_text();

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/record_reader.h"
 #include "tests/data/support.h"
 
 namespace lmnet {
@@ -218,6 +219,32 @@ TEST(Text, reads_the_real_sample) {
   EXPECT_EQ(records[0].answer, "First Citizen:\nBefore we proceed any further, hear me speak.");
 }
 
+TEST(RecordReader, goes_on_at_any_cursor) {
+  TempFolder folder;
+  const std::string lines = "\xef\xbb\xbf" + test::c4_lines("a", 0, 3000);
+  std::string list = "[" + test::c4_lines("a", 0, 3000);
+  for (size_t at = 0; (at = list.find("}\n{", at)) != list.npos;) list.insert(at + 1, ",");
+  for (const auto& file : {folder.write("a.jsonl", lines), folder.write("a.jsonl.gz", lines),
+                           folder.write("a.jsonl.zst", lines), folder.write("a.json.gz", list + "]")}) {
+    std::vector<Cursor> cursors;
+    RecordReader whole(file, Format::c4);
+    do cursors.push_back(whole.cursor());
+    while (whole.skip());
+    ASSERT_EQ(cursors.size(), 3001u) << file;
+    for (size_t start = 0; start <= 3000; start += 150) {
+      RecordReader reader(file, Format::c4, cursors[start]);
+      Record record;
+      for (size_t i = start; i < std::min<size_t>(start + 3, 3000); ++i) {
+        ASSERT_TRUE(reader.next(record)) << file << i;
+        EXPECT_TRUE(record.answer.starts_with(fmt::format("a:{}.", i))) << file;
+        EXPECT_EQ(reader.cursor().record, static_cast<int64_t>(i) + 1);
+        EXPECT_EQ(reader.cursor().line, cursors[i + 1].line);
+      }
+      EXPECT_EQ(reader.skip(), start < 3000);
+    }
+  }
+}
+
 TEST(Gzip, reads_several_members_and_padding) {
   TempFolder folder;
   const auto a = folder.write("a.gz", test::c4_lines("a", 0, 3)), b = folder.write("b.gz", test::c4_lines("b", 0, 2));
@@ -257,7 +284,8 @@ TEST(Gzip, damaged_or_not_gzip_at_all_is_told) {
   std::string bytes = test::read_file(folder.write("a.jsonl.gz", test::c4_lines("a", 0, 400)));
   bytes[bytes.size() - 6] ^= 1;  // the checksum
   std::ofstream(folder.path("a.jsonl.gz"), std::ios::binary) << bytes;
-  EXPECT_THAT(error_of(folder.path("a.jsonl.gz"), Format::c4), HasSubstr("record 400: broken gzip stream"));
+  EXPECT_THAT(error_of(folder.path("a.jsonl.gz"), Format::c4),
+              HasSubstr("record 400: broken gzip stream (the checksum is wrong)"));
   std::ofstream(folder.path("b.jsonl.gz"), std::ios::binary) << test::c4_lines("a", 0, 4);
   EXPECT_THAT(error_of(folder.path("b.jsonl.gz"), Format::c4), HasSubstr("does not start like gzip"));
 }

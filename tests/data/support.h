@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -31,16 +32,35 @@ class TempFolder {
   TempFolder& operator=(const TempFolder&) = delete;
 
   std::string path(const std::string& name) const { return (path_ / name).string(); }
-  /// Writes a file, compressed if its name ends in .gz; returns its path.
+  /// Writes a file, compressed if its name ends in .gz or .zst; returns its path.
   std::string write(const std::string& name, std::string_view text) const {
-    if (name.ends_with(".gz")) {
-      gzFile file = gzopen(path(name).c_str(), "wb");
-      gzwrite(file, text.data(), static_cast<unsigned>(text.size()));
-      gzclose(file);
-    } else {
-      std::ofstream(path(name), std::ios::binary) << text;
-    }
+    return write_bytes(name, name.ends_with(".gz")    ? gzip_member(text)
+                             : name.ends_with(".zst") ? zstd_frame(text)
+                                                      : std::string(text));
+  }
+  /// The same, as they are.
+  std::string write_bytes(const std::string& name, std::string_view bytes) const {
+    std::ofstream(path(name), std::ios::binary) << bytes;
     return path(name);
+  }
+
+  static std::string gzip_member(std::string_view text) {
+    z_stream stream{};
+    deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+    std::string member(deflateBound(&stream, text.size()), '\0');
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream.avail_in = static_cast<uInt>(text.size());
+    stream.next_out = reinterpret_cast<Bytef*>(member.data());
+    stream.avail_out = static_cast<uInt>(member.size());
+    deflate(&stream, Z_FINISH);
+    member.resize(stream.total_out);
+    deflateEnd(&stream);
+    return member;
+  }
+  static std::string zstd_frame(std::string_view text) {
+    std::string frame(ZSTD_compressBound(text.size()), '\0');
+    frame.resize(ZSTD_compress(frame.data(), frame.size(), text.data(), text.size(), 3));
+    return frame;
   }
 
  private:
