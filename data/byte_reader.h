@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "data/decompressor.h"
 
@@ -21,6 +22,9 @@ class ByteReader {
     if (byte >= 0) ++at_;
     return byte;
   }
+  /// What is at hand of the text, to take() from; empty at the end.
+  std::string_view rest() { return peek() < 0 ? std::string_view() : std::string_view(piece_).substr(at_); }
+  void take(size_t bytes) { at_ += bytes; }
   /// The next line without its end (LF or CRLF); false at the end of the file. Throws DataError above `max_record`.
   bool read_line(std::string& line);
 

@@ -2,16 +2,17 @@
 #include <cstddef>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
+
+#include "data/errors.h"
 
 namespace lmnet {
 
 /// A compressed stream is cut off or damaged; the caller adds file and record.
-class BrokenCompression : public std::runtime_error {
+class BrokenCompression : public BrokenFile {
  public:
-  using std::runtime_error::runtime_error;
+  using BrokenFile::BrokenFile;
 };
 
 enum class Compression { none, gzip, zstd };

@@ -15,14 +15,20 @@ Document make_document(const Tokenizer& tokenizer, const Record& record) {
     document.learn.push_back(0);
     return document;
   }
-  Document document;
-  tokenizer.encode(record.prompt, document.tokens);
+  Document document{prompt_tokens(tokenizer, record), {}};
   const size_t prompt = document.tokens.size();
   tokenizer.encode(record.answer, document.tokens);
   document.tokens.push_back(tokenizer.end_of_text());
   document.learn.assign(document.tokens.size(), 1);
   std::fill_n(document.learn.begin(), prompt, uint8_t{0});
   return document;
+}
+
+std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, const Record& record) {
+  std::vector<int32_t> tokens;
+  tokenizer.encode(record.prompt, tokens);
+  if (record.end_of_prompt) tokens.push_back(tokenizer.end_of_text());
+  return tokens;
 }
 
 bool fit(Document& document, const RowShape& shape) {

@@ -21,6 +21,9 @@ struct RowShape {
 
 Document make_document(const Tokenizer& tokenizer, const Record& record);
 
+/// What stands before the answer of a record that is no chat.
+std::vector<int32_t> prompt_tokens(const Tokenizer& tokenizer, const Record& record);
+
 /// Without packing a document has a row of its own, whose first token nothing predicts: cuts off what such a row does
 /// not hold. False where it would learn nothing.
 bool fit(Document& document, const RowShape& shape);

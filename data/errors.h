@@ -9,4 +9,16 @@ class DataError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A record cannot be used; those behind it can. RecordReader adds file and record.
+class BadRecord : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Nothing more can be read from a file. RecordReader adds file and record.
+class BrokenFile : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace lmnet

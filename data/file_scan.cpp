@@ -25,7 +25,8 @@ void FileScan::expect(int64_t pass, const Cursor& from) {
   start_ = from;
 }
 
-std::optional<FileScan::Found> FileScan::take(int64_t pass, int64_t from, const Cursor& near) {
+std::optional<FileScan::Found> FileScan::take(int64_t pass, int64_t from, const Cursor& near,
+                                              std::vector<SkippedRecord>& skipped) {
   const std::lock_guard lock(mutex_);
   const auto stride = static_cast<int64_t>(wanted_.size());
   for (int64_t number = from;; number += stride) {
@@ -37,11 +38,14 @@ std::optional<FileScan::Found> FileScan::take(int64_t pass, int64_t from, const 
     if (const auto found = window_.find({pass, number}); found != window_.end()) {
       Waiting waiting = std::move(found->second);
       window_.erase(found);
-      if (!waiting.record) continue;
+      if (!waiting.record) {
+        skipped.push_back(std::move(waiting.skipped));
+        continue;
+      }
       waiting_ -= waiting.record->bytes();
       return Found{std::move(*waiting.record), number, std::move(waiting.place)};
     }
-    if (!records_ || number < *records_) return take_alone(pass, number, near);
+    if (!records_ || number < *records_) return take_alone(pass, number, near, skipped);
   }
 }
 
@@ -64,8 +68,8 @@ void FileScan::read_one() {
   const bool more = is_wanted(number) ? reader_->next(record) : reader_->skip();
   const int64_t passed = reader_->cursor().record - (more ? 1 : 0);
   // Bad records that were skipped, and one of another stream in their place.
-  for (int64_t bad = number; bad < passed; ++bad)
-    if (is_wanted(bad)) keep(bad, {});
+  for (const SkippedRecord& bad : reader_->skipped())
+    if (is_wanted(bad.record)) keep(bad.record, {{}, {}, bad});
   if (more && is_wanted(passed)) keep(passed, {std::move(record), std::move(place)});
   if (more) return;
   records_ = passed;
@@ -84,7 +88,8 @@ void FileScan::keep(int64_t number, Waiting waiting) {
   }
 }
 
-std::optional<FileScan::Found> FileScan::take_alone(int64_t pass, int64_t from, const Cursor& near) {
+std::optional<FileScan::Found> FileScan::take_alone(int64_t pass, int64_t from, const Cursor& near,
+                                                    std::vector<SkippedRecord>& skipped) {
   const auto stride = static_cast<int64_t>(wanted_.size());
   auto own = stray_.find(from % stride);
   if (own != stray_.end() && (own->second.pass != pass || own->second.reader.cursor().record > from)) {
@@ -100,7 +105,10 @@ std::optional<FileScan::Found> FileScan::take_alone(int64_t pass, int64_t from, 
       continue;
     }
     Record record;
-    if (!reader.next(record)) break;
+    const bool more = reader.next(record);
+    for (const SkippedRecord& bad : reader.skipped())
+      if (bad.record >= from && bad.record % stride == from % stride) skipped.push_back(bad);
+    if (!more) break;
     const int64_t number = reader.cursor().record - 1;
     if (number % stride == from % stride) return Found{std::move(record), number, std::move(place)};
     from = number + stride - (number - from) % stride;

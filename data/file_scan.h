@@ -32,8 +32,9 @@ class FileScan {
     Cursor place;  // at the record, or at bad ones before it that are skipped
   };
   /// The first record that is not skipped with a number `from`, from + stride, …; none where the file ends before.
-  /// `near`: a place at or before it. Throws DataError.
-  std::optional<Found> take(int64_t pass, int64_t from, const Cursor& near);
+  /// `near`: a place at or before it. Those with such numbers that are skipped are added to `skipped`. Throws
+  /// DataError.
+  std::optional<Found> take(int64_t pass, int64_t from, const Cursor& near, std::vector<SkippedRecord>& skipped);
 
   /// Text that may wait, in bytes.
   static constexpr size_t most_waiting = size_t{64} << 20;
@@ -41,8 +42,9 @@ class FileScan {
  private:
   using Key = std::pair<int64_t, int64_t>;  // pass, number
   struct Waiting {
-    std::optional<Record> record;  // none: a bad one, skipped
+    std::optional<Record> record;  // none: a bad one
     Cursor place;
+    SkippedRecord skipped = {};  // that one
   };
   struct Stray {
     int64_t pass;
@@ -54,7 +56,7 @@ class FileScan {
   void step();
   void read_one();
   void keep(int64_t number, Waiting waiting);
-  std::optional<Found> take_alone(int64_t pass, int64_t from, const Cursor& near);
+  std::optional<Found> take_alone(int64_t pass, int64_t from, const Cursor& near, std::vector<SkippedRecord>& skipped);
 
   std::filesystem::path file_;
   Format format_;

@@ -18,6 +18,24 @@ std::string whole_file(const std::filesystem::path& file) {
   return bytes;
 }
 
+std::string_view kind_of(simdjson::dom::element value) {
+  using Type = simdjson::dom::element_type;
+  switch (value.type()) {
+    case Type::ARRAY:
+      return "a list";
+    case Type::OBJECT:
+      return "an object";
+    case Type::STRING:
+      return "text";
+    case Type::BOOL:
+      return "true or false";
+    case Type::NULL_VALUE:
+      return "null";
+    default:
+      return "a number";
+  }
+}
+
 std::optional<JsonValue> JsonValue::find(std::string_view key) const {
   simdjson::dom::element field;
   if (object().at_key(key).get(field) != simdjson::SUCCESS || field.is_null()) return std::nullopt;

@@ -13,6 +13,9 @@ namespace lmnet {
 /// The bytes of a file. Throws DataError.
 std::string whole_file(const std::filesystem::path& file);
 
+/// In words: `a list`, `null`.
+std::string_view kind_of(simdjson::dom::element value);
+
 /// A value of a JSON file that knows its place: each function throws DataError naming file and key where the value is
 /// not what is asked for. It lives as long as its JsonFile.
 class JsonValue {

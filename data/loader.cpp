@@ -21,7 +21,7 @@ void check(const std::vector<Source>& sources, const LoaderOptions& options, int
   require(!sources.empty(), "there is no training data: data.train names no source");
   for (const Source& source : sources) {
     require(std::isfinite(source.weight) && source.weight > 0,
-            fmt::format("{}: the weight {} must be above 0", source.path, source.weight));
+            fmt::format("{}: the weight {} must be above 0", source.path.text(), source.weight));
   }
   require(options.sequence_length > 0, fmt::format("sequence_length {} must be at least 1", options.sequence_length));
   require(options.global_batch > 0, fmt::format("global_batch {} must be at least 1", options.global_batch));
@@ -39,7 +39,7 @@ uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) 
 
 /// By file name without its folder: data may be moved between two starts of a run.
 uint64_t source_hash(uint64_t hash, const Source& source, const Shards& shards) {
-  hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), static_cast<uint64_t>(source.format),
+  hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), source.format.hash(),
                   static_cast<uint64_t>(source.epochs.value_or(0)), static_cast<uint64_t>(source.tokens.value_or(0)),
                   shards.files.size(), shards.whole ? 1u : 0u});
   for (size_t i = 0; i < shards.files.size(); ++i)
@@ -101,7 +101,7 @@ std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Sourc
     throw DataError(
         fmt::format("{}: the training data holds {} records for {} streams; lower data.streams (or "
                     "train.global_batch) to at most {}, or add data",
-                    sources.front().path, dealt, range.of, dealt));
+                    sources.front().path.text(), dealt, range.of, dealt));
   }
   std::vector<Stream> streams;
   for (auto& of_stream : shares)
@@ -177,6 +177,10 @@ void Loader::restore(const std::vector<StreamState>& streams) {
     positions.push_back(StreamPosition::parse(state->position, impl_->fingerprint));
   }
   impl_->queues.go(positions);
+}
+
+std::vector<SkippedRecord> Loader::take_skipped() {
+  return impl_->queues.take_skipped();
 }
 
 int64_t Loader::text_bytes() const {

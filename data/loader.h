@@ -5,16 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "data/record.h"
+#include "data/data_files.h"
+#include "data/record_reader.h"
 #include "data/tokenizer.h"
 
 namespace lmnet {
 
 struct Source {
-  std::string path;  // a file or a glob
-  Format format = Format::c4;
+  Paths path;
+  Format format;
   double weight = 1;                                // share of tokens
   std::optional<int64_t> epochs = {}, tokens = {};  // the most that is taken of it: times each record, and tokens
+  std::string name = {};                            // for people; empty: the path is one
 };
 
 /// What fixes the order of the training data, besides the tokenizer. Never the number of ranks.
@@ -63,6 +65,10 @@ class Loader {
   std::vector<StreamState> state() const;
   void restore(const std::vector<StreamState>& streams);
 
+  /// Bad records that were passed over on the way to the batches since the last call, in no order and some of them
+  /// perhaps again. What batches these are told with is the same for any number of ranks and readers.
+  std::vector<SkippedRecord> take_skipped();
+
   /// Text of the batches so far that went through the tokenizer, in bytes.
   int64_t text_bytes() const;
 
@@ -73,9 +79,11 @@ class Loader {
 
 /// All sequences of a validation set in batches of up to `rows`, each record once, in file order (weights play no
 /// part); the last sequence is padded, the last batch may be smaller, `positions` number the sequences; only
-/// the first `limit` batches, 0 = all. Throws DataError, also where there is nothing to learn.
+/// the first `limit` batches, 0 = all. `skipped` gets the bad records that were passed over. Throws DataError, also
+/// where there is nothing to learn.
 std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit = 0);
+                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit = 0,
+                                           std::vector<SkippedRecord>* skipped = nullptr);
 
 /// Sum over the rows (wrapping) of a 64-bit hash of (position in the global batch, tokens, mask): the same for every
 /// layout when summed over the data-parallel ranks.

@@ -3,61 +3,54 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "data/byte_reader.h"
-#include "data/record.h"
+#include "data/row_reader.h"
 
 namespace simdjson::dom {
-class element;
 class parser;
 }  // namespace simdjson::dom
 
 namespace lmnet {
 
-/// A place between two records of a file: what lies before it.
-struct Cursor {
-  int64_t record = 0;
-  int64_t line = 0;
-  int64_t offset = 0;  // bytes of text, decompressed
+/// A record that was passed over.
+struct SkippedRecord {
+  std::filesystem::path file;
+  int64_t record = 0;  // from 0
+  int64_t line = 0;    // from 1; 0: the file has no lines
+  std::string reason;
+  bool operator==(const SkippedRecord&) const = default;
 };
 
 /// Pulls the records of one file in order, in bounded memory. Throws DataError naming file, record and line.
 class RecordReader {
  public:
-  /// Starts at `start`: at once in a plain file, by decompressing what lies before it in a compressed one.
-  RecordReader(const std::filesystem::path& file, Format format, const Cursor& start = {});
+  /// Starts at `start`: at once in a plain file and in Parquet, by decompressing what lies before it in another
+  /// compressed one.
+  RecordReader(const std::filesystem::path& file, const Format& format, const Cursor& start = {});
   RecordReader(RecordReader&&) noexcept;
   ~RecordReader();
 
-  /// The next record; false at the end of the file.
+  /// The next record; false at the end of the file. Where the format says so, bad ones before it are passed over.
   bool next(Record& record);
   /// Passes over one record unparsed; false at the end of the file.
   bool skip();
   /// Of the next record.
-  Cursor cursor() const { return {record_, line_, bytes_->offset()}; }
+  Cursor cursor() const { return rows_->cursor(); }
+  /// What the last next() passed over; empty after skip().
+  const std::vector<SkippedRecord>& skipped() const { return skipped_; }
 
  private:
-  void open(const std::filesystem::path& file);
-  void go(const Cursor& start);
-  bool next_raw();
-  bool next_line();
-  bool next_text();
-  bool next_item();
-  void read_object();
-  int next_visible();
+  template <typename Read>
+  bool read(Read&& read);
   void parse(Record& record);
-  std::vector<ChatMessage> parse_messages(const simdjson::dom::element& root) const;
-  [[noreturn]] void fail(const std::string& what) const;
 
-  std::unique_ptr<ByteReader> bytes_;
-  std::unique_ptr<simdjson::dom::parser> parser_;
+  std::filesystem::path file_;
   Format format_;
-  bool list_ = false;
-  bool ended_ = false;
-  int64_t record_ = 0;      // records passed
-  int64_t line_ = 0;        // line ends passed
-  int64_t first_line_ = 0;  // of the record in raw_, from 1
-  std::string raw_;
+  std::unique_ptr<RowReader> rows_;
+  std::unique_ptr<simdjson::dom::parser> parser_;
+  Row row_;
+  std::vector<SkippedRecord> skipped_;
 };
 
 }  // namespace lmnet

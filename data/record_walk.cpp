@@ -28,15 +28,17 @@ class RecordWalk::Reader {
     if (!unit.scan) reader_.emplace(unit.file, format, from);
   }
 
-  /// `place`: where the record can be read again. `number`: its own in the file.
-  bool next(Record& record, Cursor& place, int64_t& number) {
+  /// `place`: where the record can be read again. `number`: its own in the file. Bad ones before it go to `skipped`.
+  bool next(Record& record, Cursor& place, int64_t& number, std::vector<SkippedRecord>& skipped) {
     if (reader_) {
       place = reader_->cursor();
-      if (!reader_->next(record)) return false;
+      const bool more = reader_->next(record);
+      skipped.insert(skipped.end(), reader_->skipped().begin(), reader_->skipped().end());
+      if (!more) return false;
       number = reader_->cursor().record - 1;
       return true;
     }
-    auto found = unit_.scan->take(epoch_, number_, place_);
+    auto found = unit_.scan->take(epoch_, number_, place_, skipped);
     if (!found) return false;
     record = std::move(found->record);
     place = place_ = found->place;
@@ -77,6 +79,7 @@ void RecordWalk::go(const Place& place) {
   place_ = place;
   reader_.reset();
   block_.clear();
+  skipped_.clear();
   // What came before in this epoch is unknown here: the benefit of the doubt.
   learnt_ = place.unit > 0 || place.block.record > 0 || place.record > 0;
   if (at_end) return;
@@ -115,7 +118,8 @@ void RecordWalk::read_block() {
   int64_t first = 0, number = 0;
   Record record;
   Cursor place;
-  while (block_.size() < block_records && bytes < order_.block_bytes && reader_->next(record, place, number)) {
+  while (block_.size() < block_records && bytes < order_.block_bytes &&
+         reader_->next(record, place, number, skipped_)) {
     if (block_.empty()) {
       place_.block = place;
       first = number;

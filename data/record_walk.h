@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "data/unit.h"
@@ -45,6 +46,8 @@ class RecordWalk {
   /// False after the last epoch, and at the end of an epoch without any call of learnt(), so that no caller can seek in
   /// vain for ever. Throws DataError for a bad record.
   bool next(Record& record);
+  /// Bad records that were met since the last call, some of them perhaps again.
+  std::vector<SkippedRecord> take_skipped() { return std::exchange(skipped_, {}); }
   /// Tells that the last record was of use.
   void learnt() { learnt_ = true; }
 
@@ -65,6 +68,7 @@ class RecordWalk {
   std::unique_ptr<Reader> reader_;  // none before the first record and after go()
   std::vector<Record> block_;
   std::vector<int64_t> block_order_;
+  std::vector<SkippedRecord> skipped_;
   bool learnt_ = false;
 };
 

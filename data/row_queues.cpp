@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <utility>
 
 namespace lmnet {
@@ -63,7 +64,13 @@ void RowQueues::stop() {
 }
 
 void RowQueues::append_row(size_t stream, TokenBatch& batch) {
-  if (ahead_.threads == 0) return streams_[stream].append_row(batch);
+  const auto note = [&](std::vector<SkippedRecord> met) {
+    skipped_.insert(skipped_.end(), std::make_move_iterator(met.begin()), std::make_move_iterator(met.end()));
+  };
+  if (ahead_.threads == 0) {
+    streams_[stream].append_row(batch);
+    return note(streams_[stream].take_skipped());
+  }
   Queue& queue = queues_[stream];
   std::unique_lock lock(mutex_);
   made_.wait(lock, [&] { return !queue.ready.empty() || queue.failure; });
@@ -75,6 +82,7 @@ void RowQueues::append_row(size_t stream, TokenBatch& batch) {
   lock.unlock();
   wanted_.notify_one();
   append(batch, row.cells);
+  note(std::move(row.skipped));
 }
 
 StreamPosition RowQueues::position(size_t stream) const {
@@ -90,6 +98,7 @@ int64_t RowQueues::text_bytes() const {
 
 void RowQueues::go(const std::vector<StreamPosition>& positions) {
   stop();
+  skipped_.clear();
   for (Stream& stream : streams_) stream.reset();
   for (size_t i = 0; i < streams_.size(); ++i) {
     queues_[i] = {};
@@ -134,6 +143,7 @@ void RowQueues::fill(Queue& queue, std::unique_lock<std::mutex>& lock) {
       stream.append_row(row.cells);
       row.after = stream.position();
       row.text_bytes = stream.text_bytes();
+      row.skipped = stream.take_skipped();
       made.push_back(std::move(row));
     }
   } catch (...) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "data/stream.h"
@@ -36,6 +37,9 @@ class RowQueues {
   /// Text of all rows taken, in bytes.
   int64_t text_bytes() const;
 
+  /// Bad records on the way to the rows taken since the last call, some of them perhaps again.
+  std::vector<SkippedRecord> take_skipped() { return std::exchange(skipped_, {}); }
+
   /// One position for each stream. Throws DataError.
   void go(const std::vector<StreamPosition>& positions);
 
@@ -44,6 +48,7 @@ class RowQueues {
     TokenBatch cells;
     StreamPosition after;
     int64_t text_bytes = 0;
+    std::vector<SkippedRecord> skipped;
   };
   struct Queue {
     std::deque<Row> ready;
@@ -61,6 +66,7 @@ class RowQueues {
 
   std::vector<Stream> streams_;
   std::vector<Queue> queues_;
+  std::vector<SkippedRecord> skipped_;
   Readahead ahead_;
   mutable std::mutex mutex_;
   std::condition_variable wanted_, made_;

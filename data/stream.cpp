@@ -1,5 +1,6 @@
 #include "data/stream.h"
 
+#include <iterator>
 #include <utility>
 
 #include "data/errors.h"
@@ -15,6 +16,15 @@ void Stream::append_row(TokenBatch& batch) {
     return true;
   };
   packer_.append_row(next, batch);
+}
+
+std::vector<SkippedRecord> Stream::take_skipped() {
+  std::vector<SkippedRecord> all;
+  for (SourceShare& share : shares_) {
+    std::vector<SkippedRecord> some = share.walk.take_skipped();
+    all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+  }
+  return all;
 }
 
 SourceShare& Stream::furthest_behind() {

@@ -45,6 +45,8 @@ class Stream {
 
   /// Throws DataError for a bad record, and where no share holds anything more to learn.
   void append_row(TokenBatch& batch);
+  /// Bad records that were met on the way to the rows since the last call, some of them perhaps again.
+  std::vector<SkippedRecord> take_skipped();
   /// Text that went into documents so far, in bytes.
   int64_t text_bytes() const { return text_bytes_; }
 

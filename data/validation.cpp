@@ -14,14 +14,14 @@ namespace {
 /// The records of all sources, one after the other.
 class AllRecords {
  public:
-  explicit AllRecords(const std::vector<Source>& sources) {
+  AllRecords(const std::vector<Source>& sources, std::vector<SkippedRecord>* skipped) : skipped_(skipped) {
     for (const Source& source : sources) {
       for (const auto& file : expand(source.path)) files_.push_back({file, source.format});
     }
   }
 
   bool next(Record& record) {
-    while (!reader_ || !reader_->next(record)) {
+    while (!reader_ || !read(record)) {
       if (file_ == files_.size()) return false;
       reader_.emplace(files_[file_].first, files_[file_].second);
       ++file_;
@@ -30,21 +30,29 @@ class AllRecords {
   }
 
  private:
+  bool read(Record& record) {
+    const bool more = reader_->next(record);
+    if (skipped_) skipped_->insert(skipped_->end(), reader_->skipped().begin(), reader_->skipped().end());
+    return more;
+  }
+
   std::vector<std::pair<std::filesystem::path, Format>> files_;
   size_t file_ = 0;
   std::optional<RecordReader> reader_;
+  std::vector<SkippedRecord>* skipped_;
 };
 
 }  // namespace
 
 std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit) {
+                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit,
+                                           std::vector<SkippedRecord>* skipped) {
   if (sequence_length < 1 || rows < 1) {
     throw DataError(fmt::format("validation needs sequences and batches of at least 1, not {} tokens and {} rows",
                                 sequence_length, rows));
   }
   const RowShape shape{sequence_length + 1, packing};
-  AllRecords records(sources);
+  AllRecords records(sources, skipped);
   const auto next = [&](Document& document) {
     for (Record record; records.next(record);) {
       document = make_document(tokenizer, record);
@@ -68,7 +76,7 @@ std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, c
     throw DataError(
         fmt::format("{}: the validation data holds nothing to learn: no records, or prompts that fill "
                     "data.sequence_length",
-                    sources.empty() ? "data.validation" : sources.front().path));
+                    sources.empty() ? "data.validation" : sources.front().path.text()));
   }
   return batches;
 }

@@ -17,4 +17,12 @@ inline std::filesystem::path sample(const std::string& name) {
   return (folder ? std::filesystem::path(folder) : repository() / "../shared/data") / name;
 }
 
+/// The prompt of an Alpaca record as its authors published it, with and without input.
+inline std::string alpaca_prompt(const std::string& instruction, const std::string& input) {
+  const std::string context = ", paired with an input that provides further context";
+  return "Below is an instruction that describes a task" + (input.empty() ? "" : context) +
+         ". Write a response that appropriately completes the request.\n\n### Instruction:\n" + instruction +
+         (input.empty() ? "" : "\n\n### Input:\n" + input) + "\n\n### Response:";
+}
+
 }  // namespace lmnet::test

@@ -8,8 +8,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "data/blanks.h"
 #include "data/document.h"
 #include "data/errors.h"
+#include "data/format_file.h"
 #include "data/loader.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
@@ -22,12 +24,6 @@ namespace lmnet {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string trimmed(const std::string& text) {
-  constexpr const char* space = " \t\r\n";
-  const size_t begin = text.find_first_not_of(space);
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(space) - begin + 1);
-}
 
 void add_loss(SavedNetwork& network, const Sequence& row, Item& item) {
   const LossSum sum = network.engine().loss(row);
@@ -50,22 +46,23 @@ Sequence row_of(const SavedNetwork& network, const Record& record) {
   return to_sequence(batch);
 }
 
-std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
+std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOptions& options, const Format& format,
+                                   int rank, int size) {
   std::vector<Item> items;
+  std::vector<Prompt> prompts;
   int64_t number = 0;
   for (const auto& file : expand(options.data))
-    read_records(file, parse_format(options.format), [&](int64_t, Record&& record) {
+    read_records(file, format, [&](int64_t, Record&& record) {
       if (number++ % size != rank) return true;
       Item& item = items.emplace_back();
       add_loss(network, row_of(network, record), item);
+      prompts.push_back({"", prompt_tokens(network.tokenizer(), record)});
       item.prompt = std::move(record.prompt);
       item.answer = std::move(record.answer);
       return true;
     });
   if (number == 0) throw DataError(fmt::format("{}: there is no record in it", options.data));
   if (options.max_new_tokens == 0) return items;
-  std::vector<Prompt> prompts;
-  for (const Item& item : items) prompts.push_back({item.prompt, {}});
   Sampling greedy;
   greedy.max_new_tokens = options.max_new_tokens;
   const std::vector<Completion> completions = Generator(network).generate(prompts, greedy);
@@ -77,10 +74,10 @@ std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOption
   return items;
 }
 
-std::vector<Item> evaluate_text(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
-  const std::vector<TokenBatch> rows =
-      validation_batches({{options.data, parse_format(options.format), 1}}, network.tokenizer(),
-                         network.sequence_length(), /*packing=*/true, /*rows=*/1);
+std::vector<Item> evaluate_text(SavedNetwork& network, const EvaluationOptions& options, const Format& format, int rank,
+                                int size) {
+  const std::vector<TokenBatch> rows = validation_batches({{options.data, format, 1}}, network.tokenizer(),
+                                                          network.sequence_length(), /*packing=*/true, /*rows=*/1);
   std::vector<Item> items;
   for (size_t i = rank; i < rows.size(); i += size) add_loss(network, to_sequence(rows[i]), items.emplace_back());
   return items;
@@ -145,8 +142,9 @@ void print_summary(const std::vector<Json>& items, bool json) {
 
 std::vector<Item> evaluate_items(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
   require_language_head(network.engine().network().shape());
-  return parse_format(options.format) == Format::alpaca ? evaluate_records(network, options, rank, size)
-                                                        : evaluate_text(network, options, rank, size);
+  const Format format = parse_format(options.format);
+  return format.has_prompt() ? evaluate_records(network, options, format, rank, size)
+                             : evaluate_text(network, options, format, rank, size);
 }
 
 int evaluate(Communicator& world, const std::filesystem::path& checkpoint, const EvaluationOptions& options) {

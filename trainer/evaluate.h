@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "data/record.h"
 #include "parallel/communicator.h"
 #include "trainer/saved_network.h"
 

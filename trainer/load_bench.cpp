@@ -15,9 +15,9 @@
 #include "trainer/model_spec.h"
 #include "trainer/run_check.h"
 #include "trainer/run_data.h"
+#include "trainer/sources.h"
 #include "trainer/together.h"
 #include "trainer/tokenizer_files.h"
-#include "trainer/validation.h"
 
 namespace lmnet {
 namespace {
@@ -83,7 +83,7 @@ LoadMeasurement measure_loading(Communicator& world, const Config& config, int64
     const ModelSpec spec = config.data.tokenizer == "auto" ? resolve_model(config.model) : ModelSpec{};
     const auto tokenizer = make_tokenizer(tokenizer_name(config.data, spec));
     const auto open = [&] {
-      return Loader(sources(config.data.train), *tokenizer, options, world.rank() / vertex, replicas);
+      return Loader(sources(config.data, config.data.train), *tokenizer, options, world.rank() / vertex, replicas);
     };
     auto start = Clock::now();
     Loader loader = open();

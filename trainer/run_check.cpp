@@ -9,6 +9,7 @@
 #include "trainer/cost_table.h"
 #include "trainer/describe.h"
 #include "trainer/schedule.h"
+#include "trainer/sources.h"
 #include "trainer/tokenizer_files.h"
 
 namespace lmnet {
@@ -104,6 +105,7 @@ RunSpec check_run(const Config& config, int ranks) {
                                   run.tokenizer->name(), run.tokenizer->vocabulary(), shape.backbone.vocabulary));
   check_stages(config, run.model);
   check_limits(config);
+  for (const auto* list : {&config.data.train, &config.data.validation}) sources(config.data, *list);
   return run;
 }
 

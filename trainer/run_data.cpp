@@ -5,8 +5,8 @@
 
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
+#include "trainer/sources.h"
 #include "trainer/together.h"
-#include "trainer/validation.h"
 
 namespace lmnet {
 
@@ -27,8 +27,8 @@ RunData::RunData(const Config& config, const Tokenizer& tokenizer, Mesh& mesh, i
       throw ConfigError(
           fmt::format("{}: {} replicas do not divide the run's {} data streams", config.where, mesh.dp_size, streams));
     if (mesh.vp_rank != 0) return;
-    loader_ = std::make_unique<Loader>(sources(config.data.train), tokenizer, loader_options(config, streams),
-                                       mesh.dp_rank, mesh.dp_size);
+    loader_ = std::make_unique<Loader>(sources(config.data, config.data.train), tokenizer,
+                                       loader_options(config, streams), mesh.dp_rank, mesh.dp_size);
     if (!positions.empty()) loader_->restore(positions);
   });
 }
@@ -44,6 +44,10 @@ uint64_t RunData::hash(const TokenBatch& batch) const {
   at::Tensor hash = at::full({1}, loader_ ? static_cast<int64_t>(batch_hash(batch)) : 0, at::kLong);
   mesh_.world->all_reduce(hash);
   return static_cast<uint64_t>(hash.item<int64_t>());
+}
+
+std::vector<SkippedRecord> RunData::take_skipped() {
+  return loader_ ? loader_->take_skipped() : std::vector<SkippedRecord>();
 }
 
 std::vector<StreamState> RunData::positions() const {

@@ -27,6 +27,9 @@ class RunData {
   /// batch_hash() of the global batch of which this rank's replica has `batch`. Collective.
   uint64_t hash(const TokenBatch& batch) const;
 
+  /// Bad records that this rank passed over since the last call, some of them perhaps again.
+  std::vector<SkippedRecord> take_skipped();
+
   /// Where the streams that this rank reads stand.
   std::vector<StreamState> positions() const;
 

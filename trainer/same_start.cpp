@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "data/record.h"
 #include "trainer/build_id.h"
 #include "trainer/describe.h"
 #include "trainer/run_check.h"
+#include "trainer/sources.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -103,19 +103,18 @@ void require_same_plan(Communicator& world, std::span<const std::string> hosts, 
 
 void require_same_data(Communicator& world, std::span<const std::string> hosts, const Config& config, bool reads) {
   std::vector<Fact> facts;
-  const auto look = [&](const SourceConfig& source) {
-    for (const auto& file : expand(source.path))
-      facts.emplace_back(file.string(), fmt::format("with {} bytes", std::filesystem::file_size(file)));
-  };
-  for (const auto* sources : {&config.data.train, &config.data.validation}) {
-    for (const SourceConfig& source : *sources) {
-      try {
-        if (reads) look(source);
-      } catch (const std::exception&) {  // told by who opens it, unless others can
-        facts.emplace_back(source.path, "unreadable");
-      }
+  const auto look = [&](const Source& source) {
+    try {
+      for (const auto& file : expand(source.path))
+        facts.emplace_back(file.string(), fmt::format("with {} bytes", std::filesystem::file_size(file)));
+    } catch (const std::exception&) {  // told by who opens it, unless others can
+      facts.emplace_back(source.path.text(), "unreadable");
     }
-  }
+    facts.emplace_back("the format of " + source.path.text(), fmt::format("{:016x}", source.format.hash()));
+  };
+  if (reads)
+    for (const auto* list : {&config.data.train, &config.data.validation})
+      for (const Source& source : sources(config.data, *list)) look(source);
   require_same(world, hosts, facts, "let all hosts see the same files of data");
 }
 

@@ -19,6 +19,8 @@
 #include "trainer/run_report.h"
 #include "trainer/run_start.h"
 #include "trainer/same_start.h"
+#include "trainer/skipped_log.h"
+#include "trainer/sources.h"
 #include "trainer/step_report.h"
 #include "trainer/stop_wish.h"
 #include "trainer/together.h"
@@ -47,6 +49,7 @@ class Run {
   void begin_stage();
   bool train_stage();
   void one_update(const Schedule& schedule);
+  void note_skipped(const std::vector<SkippedRecord>& met);
   void validate();
   void save();
   bool due(const std::optional<Span>& every) const;
@@ -69,6 +72,7 @@ class Run {
   std::unique_ptr<Engine> engine_;
   std::optional<RunData> data_;
   std::optional<Validation> validation_;
+  SkippedLog skipped_;
   std::optional<CheckpointReader> resumed_;  // until its tensors are read
   RunState state_;
   int64_t tokens_per_update_ = 0, all_updates_ = 0, saved_update_ = -1;
@@ -86,7 +90,8 @@ Run::Run(Communicator& world, const Config& config, const std::vector<std::strin
       stop_wish_(signals, config.run.time_limit),
       first_(world.rank() == 0),
       folder_(config.run.folder()),
-      report_(folder_, world, hosts) {}
+      report_(folder_, world, hosts),
+      skipped_(config.data.bad_record_limit) {}
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
 void Run::prepare() {
@@ -121,10 +126,15 @@ void Run::choose_start() {
 void Run::open_data() {
   mesh_.emplace(world_, config_.parallel.vertex);
   require_same_data(world_, hosts_, config_, /*reads=*/mesh_->vp_rank == 0);
+  together(world_, [&] {
+    if (!first_) return;
+    for (const std::string& warning : check_files(config_.data)) report_.say("warning: " + warning);
+  });
   state_.seed = config_.run.seed;
   if (!resumed_) state_.streams = streams_of(config_, *mesh_);
   data_.emplace(config_, *tokenizer_, *mesh_, state_.streams, state_.stream_states);
   together(world_, [&] { validation_.emplace(config_, *tokenizer_, *mesh_); });
+  note_skipped(validation_->skipped());
   state_.stream_states.clear();
 }
 
@@ -137,6 +147,7 @@ void Run::open_folder() {
     if (!first_) return;
     folder_.open(config_, picture);
     folder_.cut_metrics(state_.run.updates);
+    if (config_.data.skip_bad_records) skipped_.open(folder_.path() / "skipped.jsonl");
     clean_partial(folder_.checkpoints());
     folder_.set_damaged_aside(state_.run.updates);
     if (config_.log.tensorboard) report_.open_tensorboard(state_.run.updates, to_yaml(config_), spec_.graph);
@@ -176,6 +187,7 @@ void Run::one_update(const Schedule& schedule) {
   phases_.enter(Phase::step, state_.run.updates + 1);
   auto start = Clock::now();
   const TokenBatch batch = data_->next();
+  note_skipped(data_->take_skipped());
   StepReport report;
   report.data_wait = seconds_since(start);
   report.batch_hash = data_->hash(batch);
@@ -211,6 +223,13 @@ void Run::one_update(const Schedule& schedule) {
     report_.metrics(report.metrics(state_));
   }
   report_.running(state_.run.updates, due(config_.log.every));
+}
+
+void Run::note_skipped(const std::vector<SkippedRecord>& met) {
+  if (!config_.data.skip_bad_records) return;
+  if (const int64_t fresh = skipped_.add(world_, met); fresh > 0)
+    report_.say(
+        fmt::format("{} bad records passed over, listed in {}", fresh, (folder_.path() / "skipped.jsonl").string()));
 }
 
 bool Run::due(const std::optional<Span>& every) const {

@@ -5,29 +5,20 @@
 
 #include "data/errors.h"
 #include "trainer/batch.h"
+#include "trainer/sources.h"
 
 namespace lmnet {
 
-std::vector<Source> sources(const std::vector<SourceConfig>& config) {
-  std::vector<Source> sources;
-  for (const SourceConfig& source : config) {
-    Source& added = sources.emplace_back(Source{source.path, parse_format(source.format), source.weight});
-    if (source.epochs > 0) added.epochs = source.epochs;
-    if (source.tokens.value > 0) added.tokens = static_cast<int64_t>(source.tokens.value);
-  }
-  return sources;
-}
-
 Validation::Validation(const Config& config, const Tokenizer& tokenizer, Mesh& mesh)
     : mesh_(mesh), rows_(config.train.micro_batch), length_(config.data.sequence_length + 1) {
-  std::vector<Source> all = sources(config.data.validation);
+  std::vector<Source> all = sources(config.data, config.data.validation);
   for (const Source& source : all) {
-    names_.push_back(source.path);
+    names_.push_back(source.name.empty() ? source.path.text() : source.name);
     std::vector<TokenBatch>& mine = batches_.emplace_back();
     if (mesh.vp_rank != 0) continue;
     std::vector<TokenBatch> whole =
         validation_batches({source}, tokenizer, config.data.sequence_length, config.data.packing, rows_,
-                           config.evaluate.batches * mesh.dp_size);
+                           config.evaluate.batches * mesh.dp_size, &skipped_);
     for (size_t i = mesh.dp_rank; i < whole.size(); i += mesh.dp_size) mine.push_back(std::move(whole[i]));
   }
 }

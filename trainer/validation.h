@@ -9,9 +9,6 @@
 
 namespace lmnet {
 
-/// The config's sources as the loader takes them.
-std::vector<Source> sources(const std::vector<SourceConfig>& config);
-
 struct ValidationResult {
   double loss = 0;  // mean over the targets of all sources
   nlohmann::ordered_json by_source = nlohmann::ordered_json::object();
@@ -24,6 +21,8 @@ class Validation {
   Validation(const Config& config, const Tokenizer& tokenizer, Mesh& mesh);
 
   bool empty() const { return names_.empty(); }
+  /// Bad records that this rank passed over.
+  const std::vector<SkippedRecord>& skipped() const { return skipped_; }
   /// Collective; the same result on all ranks.
   ValidationResult run(Engine& engine);
 
@@ -31,6 +30,7 @@ class Validation {
   Mesh& mesh_;
   int64_t rows_, length_;
   std::vector<std::string> names_;
+  std::vector<SkippedRecord> skipped_;
   std::vector<std::vector<TokenBatch>> batches_;  // by source; filled on the first rank of each replica
 };
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/record.h"
+#include "data/data_files.h"
 #include "tests/data/tokenizer_support.h"
 
 namespace {
@@ -17,7 +17,7 @@ using namespace lmnet;
 std::vector<std::string> c4_texts() {
   std::vector<std::string> texts;
   for (const auto& file : expand(test::sample("c4/en").string() + "/*.json.gz"))
-    for (Record& record : test::all_records(file, Format::c4)) texts.push_back(std::move(record.answer));
+    for (Record& record : test::all_records(file, parse_format("c4"))) texts.push_back(std::move(record.answer));
   return texts;
 }
 

@@ -15,7 +15,7 @@ class DocumentTest : public testing::Test {
 };
 
 TEST_F(DocumentTest, learns_the_answer_and_the_end_of_an_alpaca_record) {
-  const Record record{alpaca_prompt("Name a fruit.", ""), "Fig"};
+  const Record record{test::alpaca_prompt("Name a fruit.", ""), "Fig"};
   const Document document = make_document(*tokenizer_, record);
   ASSERT_EQ(document.tokens.size(), record.prompt.size() + 4);
   for (size_t i = 0; i < document.learn.size(); ++i) EXPECT_EQ(document.learn[i], i >= record.prompt.size() ? 1 : 0);
@@ -30,6 +30,14 @@ TEST_F(DocumentTest, learns_what_the_assistant_says_and_the_end_of_its_turn) {
   EXPECT_EQ(learnt, "b<|im_end|>");
   EXPECT_EQ(tokenizer_->decode(document.tokens), "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n");
   EXPECT_EQ(document.tokens.back(), 256);
+}
+
+TEST_F(DocumentTest, may_have_an_end_of_text_behind_the_prompt) {
+  Record record{"mr", " a"};
+  record.end_of_prompt = true;
+  const Document document = make_document(*tokenizer_, record);
+  EXPECT_THAT(document.tokens, ElementsAre('m', 'r', 256, ' ', 'a', 256));
+  EXPECT_THAT(document.learn, ElementsAre(0, 0, 0, 1, 1, 1));
 }
 
 TEST_F(DocumentTest, is_cut_off_without_packing_and_learns_no_first_token) {

@@ -19,8 +19,8 @@ class LoaderOrderTest : public testing::Test {
     for (int i = 0; i < 8; ++i)
       folder_.write(fmt::format("shard-{}.jsonl.gz", i), test::c4_lines(fmt::format("s{}", i), 0, 200));
     folder_.write("plain.jsonl", test::c4_lines("p", 0, 333));
-    sources_ = {{folder_.path("shard-*"), Format::c4, 0.7, {}, {}},
-                {folder_.path("plain.jsonl"), Format::c4, 0.3, {}, {}}};
+    sources_ = {{folder_.path("shard-*"), parse_format("c4"), 0.7, {}, {}},
+                {folder_.path("plain.jsonl"), parse_format("c4"), 0.3, {}, {}}};
   }
 
   std::vector<Loader> loaders(int ranks) const {
@@ -88,9 +88,49 @@ TEST_F(LoaderOrderTest, goes_on_exactly_after_50_stops_at_random_points_on_rando
   EXPECT_TRUE(found == sequences(1, 0, found.size()));
 }
 
+TEST_F(LoaderOrderTest, tells_of_bad_records_with_the_same_updates_whoever_reads_and_however_often_it_stops) {
+  for (const char* name : {"shard-3.jsonl.gz", "shard-4.jsonl.gz", "plain.jsonl"}) {
+    std::string lines = test::c4_lines("bad", 0, 150);
+    for (int i = 3; i < 150; i += 11) lines.replace(lines.find(fmt::format("bad:{}.", i)) - 8, 6, "\"txet\"");
+    folder_.write(name, lines);
+  }
+  for (Source& source : sources_) source.format = source.format.skipping_bad_records(9);
+  using Met = std::set<std::pair<std::filesystem::path, int64_t>>;
+  /// What was met until each update; the loaders are made anew after every `stride` updates.
+  const auto met_by_update = [&](int ranks, int readers, int stride) {
+    options_.readers = readers;
+    std::vector<Met> by_update(1);
+    std::vector<StreamState> states;
+    std::vector<std::string> sequences;
+    for (int update = 0; update < 60;) {
+      auto all = loaders(ranks);
+      for (Loader& loader : all)
+        if (update > 0) loader.restore(states);
+      for (int end = std::min(60, update + stride); update < end; ++update) {
+        append(all, sequences);
+        Met met = by_update.back();
+        for (Loader& loader : all)
+          for (const SkippedRecord& bad : loader.take_skipped()) met.emplace(bad.file, bad.record);
+        by_update.push_back(std::move(met));
+      }
+      states.clear();
+      for (const Loader& loader : all)
+        for (auto& state : loader.state()) states.push_back(std::move(state));
+    }
+    return by_update;
+  };
+  const auto expected = met_by_update(1, 0, 60);
+  EXPECT_EQ(expected.back().size(), 3u * 14);
+  EXPECT_LT(expected[1].size(), expected.back().size());
+  EXPECT_TRUE(met_by_update(4, 0, 60) == expected);
+  EXPECT_TRUE(met_by_update(2, 3, 60) == expected);
+  EXPECT_TRUE(met_by_update(1, 2, 7) == expected);
+  EXPECT_TRUE(met_by_update(8, 0, 5) == expected);
+}
+
 TEST_F(LoaderOrderTest, takes_every_record_of_whole_shards_once_an_epoch) {
   // Shards of some size: text that the texts' names stand out of.
-  sources_.resize(1);
+  sources_.erase(sources_.begin() + 1, sources_.end());
   for (int i = 0; i < 8; ++i) {
     std::string lines;
     for (int r = 0; r < 60; ++r)
@@ -117,7 +157,7 @@ TEST_F(LoaderOrderTest, takes_every_record_of_whole_shards_once_an_epoch) {
 }
 
 TEST_F(LoaderOrderTest, tells_what_is_wrong_when_the_rows_before_it_are_taken) {
-  sources_.resize(1);
+  sources_.erase(sources_.begin() + 1, sources_.end());
   options_ = {.seed = 1, .sequence_length = 4, .packing = false, .global_batch = 1, .streams = 1, .readers = 2};
   // Too large to be looked through at the start; the bad record stands in the second block.
   std::string lines;
@@ -137,8 +177,8 @@ TEST_F(LoaderOrderTest, stops_a_source_at_its_tokens_and_mixes_the_others_on) {
   folder_.write("b.txt", std::string(30, 'b'));
   std::string a, b;
   for (int i = 0; i < 8; ++i) a += "a\n\n", b += std::string(30, 'b') + "\n\n";
-  sources_ = {{folder_.write("a.txt", a), Format::text, 1, {}, 400},
-              {folder_.write("b.txt", b), Format::text, 1, {}, {}}};
+  sources_ = {{folder_.write("a.txt", a), parse_format("text"), 1, {}, 400},
+              {folder_.write("b.txt", b), parse_format("text"), 1, {}, {}}};
   auto all = loaders(1);
   int64_t count = 0, late = 0;
   for (int update = 0; update < 40; ++update) {

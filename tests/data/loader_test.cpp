@@ -27,9 +27,9 @@ class LoaderTest : public testing::Test {
                             i % 2 ? "in" : "", i * 100);
     }
     folder_.write("alpaca.json", alpaca + "]");
-    sources_ = {{folder_.path("shard-*"), Format::c4, 0.6},
-                {folder_.path("few.jsonl"), Format::c4, 0.3},
-                {folder_.path("alpaca.json"), Format::alpaca, 0.1}};
+    sources_ = {{folder_.path("shard-*"), parse_format("c4"), 0.6},
+                {folder_.path("few.jsonl"), parse_format("c4"), 0.3},
+                {folder_.path("alpaca.json"), parse_format("alpaca"), 0.1}};
   }
 
   Loader loader(int rank = 0, int ranks = 1) const { return {sources_, *tokenizer_, options_, rank, ranks}; }
@@ -176,7 +176,7 @@ TEST_F(LoaderTest, refuses_states_of_missing_streams_other_data_or_damage) {
 }
 
 TEST_F(LoaderTest, gives_every_record_of_a_source_once_an_epoch_over_all_streams) {
-  sources_ = {{folder_.path("few.jsonl"), Format::c4, 1}};
+  sources_ = {{folder_.path("few.jsonl"), parse_format("c4"), 1}};
   options_ = {.seed = 1, .sequence_length = 99, .packing = false, .global_batch = 7, .streams = 7};
   auto one = loader();
   std::set<std::vector<int32_t>> seen;
@@ -190,7 +190,7 @@ TEST_F(LoaderTest, gives_every_record_of_a_source_once_an_epoch_over_all_streams
 }
 
 TEST_F(LoaderTest, learns_each_packed_answer_exactly_once_an_epoch) {
-  sources_ = {{folder_.path("alpaca.json"), Format::alpaca, 1}};
+  sources_ = {{folder_.path("alpaca.json"), parse_format("alpaca"), 1}};
   options_ = {.seed = 1, .sequence_length = 30, .packing = true, .global_batch = 1, .streams = 1};
   auto one = loader();
   std::string learnt;
@@ -214,7 +214,8 @@ TEST_F(LoaderTest, learns_each_packed_answer_exactly_once_an_epoch) {
 TEST_F(LoaderTest, mixes_sources_by_their_share_of_tokens) {
   folder_.write("short.txt", "a\n\naa\n\naaa\n\naaaa\n\na");
   folder_.write("long.txt", std::string(700, 'b') + "\n\n" + std::string(90, 'b'));
-  sources_ = {{folder_.path("short.txt"), Format::text, 3}, {folder_.path("long.txt"), Format::text, 1}};
+  sources_ = {{folder_.path("short.txt"), parse_format("text"), 3},
+              {folder_.path("long.txt"), parse_format("text"), 1}};
   options_ = {.seed = 1, .sequence_length = 64, .packing = true, .global_batch = 2, .streams = 2};
   auto one = loader();
   double share = 0, all = 0;
@@ -227,14 +228,14 @@ TEST_F(LoaderTest, mixes_sources_by_their_share_of_tokens) {
 }
 
 TEST_F(LoaderTest, deals_small_sources_to_different_streams) {
-  sources_ = {{folder_.write("a.txt", "a\n\naa\n\naaa"), Format::text, 1},
-              {folder_.write("b.txt", "b"), Format::text, 1}};
+  sources_ = {{folder_.write("a.txt", "a\n\naa\n\naaa"), parse_format("text"), 1},
+              {folder_.write("b.txt", "b"), parse_format("text"), 1}};
   options_.streams = options_.global_batch = 4;
   EXPECT_EQ(loader().next().rows, 4);
 }
 
 TEST_F(LoaderTest, tells_how_many_records_are_too_few_and_the_way_out) {
-  sources_ = {{folder_.write("a.txt", "a\n\naa\n\naaa"), Format::text, 1}};
+  sources_ = {{folder_.write("a.txt", "a\n\naa\n\naaa"), parse_format("text"), 1}};
   EXPECT_THAT(data_error([&] { loader(); }),
               HasSubstr("holds 3 records for 8 streams; lower data.streams (or train.global_batch) to at most 3"));
 }
@@ -248,7 +249,7 @@ TEST_F(LoaderTest, leaves_out_a_source_whose_prompts_fill_the_sequence_also_afte
 }
 
 TEST_F(LoaderTest, tells_when_every_prompt_fills_the_sequence) {
-  sources_ = {{folder_.path("alpaca.json"), Format::alpaca, 1}};
+  sources_ = {{folder_.path("alpaca.json"), parse_format("alpaca"), 1}};
   options_.packing = false;
   auto one = loader();
   EXPECT_THAT(data_error([&] { one.next(); }), HasSubstr("their prompts fill data.sequence_length"));
@@ -261,12 +262,12 @@ TEST_F(LoaderTest, refuses_numbers_that_do_not_fit) {
   options_.streams = 8;
   sources_[0].weight = 0;
   EXPECT_THAT(data_error([&] { loader(); }), HasSubstr("the weight 0 must be above 0"));
-  sources_ = {{folder_.path("missing.txt"), Format::text, 1}};
+  sources_ = {{folder_.path("missing.txt"), parse_format("text"), 1}};
   EXPECT_THAT(data_error([&] { loader(); }), HasSubstr("missing.txt: there is no such file"));
 }
 
 TEST_F(LoaderTest, names_the_bad_record_that_it_meets) {
-  sources_ = {{folder_.path("x-*.jsonl"), Format::c4, 1}};
+  sources_ = {{folder_.path("x-*.jsonl"), parse_format("c4"), 1}};
   for (int i = 0; i < 8; ++i)
     folder_.write(fmt::format("x-{}.jsonl", i), i == 5 ? "{\"text\":\"a\"}\n{\"text\":" : "{\"text\":\"a\"}");
   // Already at the start: it is a small source.
@@ -275,8 +276,8 @@ TEST_F(LoaderTest, names_the_bad_record_that_it_meets) {
 
 TEST_F(LoaderTest, streams_the_real_samples) {
   SKIP_WITHOUT(test::sample("c4/en"));
-  sources_ = {{test::sample("c4/en/c4-train.*.json.gz").string(), Format::c4, 0.8},
-              {test::sample("alpaca/alpaca_en_demo.json").string(), Format::alpaca, 0.2}};
+  sources_ = {{test::sample("c4/en/c4-train.*.json.gz").string(), parse_format("c4"), 0.8},
+              {test::sample("alpaca/alpaca_en_demo.json").string(), parse_format("alpaca"), 0.2}};
   options_.sequence_length = 512;
   for (const int64_t streams : {4, 8}) {
     options_.streams = streams;

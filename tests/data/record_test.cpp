@@ -17,15 +17,8 @@ using test::TempFolder;
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::string error_of(const std::string& file, Format format) {
+std::string error_of(const std::string& file, const Format& format) {
   return data_error([&] { all_records(file, format); });
-}
-
-TEST(Formats, are_known_by_name) {
-  EXPECT_EQ(parse_format("c4"), Format::c4);
-  EXPECT_EQ(parse_format("alpaca"), Format::alpaca);
-  EXPECT_EQ(parse_format("text"), Format::text);
-  EXPECT_THAT(data_error([] { parse_format("C4"); }), HasSubstr("there are: c4, alpaca, messages, text"));
 }
 
 TEST(Expand, sorts_what_a_glob_names_and_takes_a_file_with_brackets_as_it_is) {
@@ -43,7 +36,22 @@ TEST(Expand, names_what_is_missing) {
   EXPECT_THAT(data_error([&] { expand(folder.path("none.jsonl")); }),
               AllOf(HasSubstr(folder.path("none.jsonl")), HasSubstr("no such file")));
   EXPECT_THAT(data_error([&] { expand(folder.path("*.jsonl")); }), HasSubstr("no file has such a name"));
-  EXPECT_THAT(data_error([&] { expand(folder.path("")); }), HasSubstr("is a folder"));
+  EXPECT_THAT(data_error([&] { expand(folder.path("")); }),
+              HasSubstr("there is no file in it whose name ends in .json"));
+}
+
+TEST(Expand, takes_several_and_all_files_of_data_in_a_folder) {
+  TempFolder folder;
+  std::filesystem::create_directories(folder.path("sub/deep"));
+  std::filesystem::create_directories(folder.path(".hidden"));
+  const auto b = folder.write("sub/deep/b.json.gz", ""), a = folder.write("sub/a.csv", ""),
+             c = folder.write("c.txt", "");
+  folder.write("sub/README.md", "");
+  folder.write("sub/.d.json", "");
+  folder.write(".hidden/e.json", "");
+  EXPECT_THAT(expand(folder.path("sub")), testing::ElementsAre(a, b));
+  EXPECT_THAT(expand(std::vector<std::string>{c, folder.path("sub"), folder.path("*.txt"), a}),
+              testing::ElementsAre(c, a, b));
 }
 
 TEST(C4, reads_lines_whatever_their_ends_blanks_and_mark) {
@@ -51,7 +59,7 @@ TEST(C4, reads_lines_whatever_their_ends_blanks_and_mark) {
   const auto file = folder.write("a.jsonl",
                                  "\xef\xbb\xbf\r\n{\"text\":\"a\\u00e9\\ud83d\\ude00\\/\\n\"}\r\n\r\n  \n"
                                  "{\"url\":\"u\",\"text\":\"\"}");
-  const auto records = all_records(file, Format::c4);
+  const auto records = all_records(file, parse_format("c4"));
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[0].prompt, "");
   EXPECT_EQ(records[0].answer, "aé\xf0\x9f\x98\x80/\n");
@@ -62,9 +70,9 @@ TEST(C4, numbers_records_and_stops_where_told) {
   TempFolder folder;
   for (const char* name : {"a.jsonl", "a.jsonl.gz"}) {
     const auto file = folder.write(name, test::c4_lines("a", 0, 30));
-    EXPECT_EQ(all_records(file, Format::c4)[27].answer.substr(0, 5), "a:27.");
+    EXPECT_EQ(all_records(file, parse_format("c4"))[27].answer.substr(0, 5), "a:27.");
     int calls = 0;
-    read_records(file, Format::c4, [&](int64_t, Record&&) { return ++calls < 4; });
+    read_records(file, parse_format("c4"), [&](int64_t, Record&&) { return ++calls < 4; });
     EXPECT_EQ(calls, 4);
   }
 }
@@ -84,17 +92,17 @@ TEST(C4, names_file_record_line_and_fault_of_a_bad_record) {
   };
   for (const auto& [line, fault] : cases) {
     const auto file = folder.write("bad.jsonl", good + line + good);
-    EXPECT_THAT(error_of(file, Format::c4), AllOf(HasSubstr(file + ": record 2 (line 4): "), HasSubstr(fault)));
+    EXPECT_THAT(error_of(file, parse_format("c4")), AllOf(HasSubstr(file + ": record 2 (line 4): "), HasSubstr(fault)));
   }
 }
 
 TEST(C4, reads_the_real_samples) {
   SKIP_WITHOUT(sample("c4"));
-  EXPECT_EQ(all_records(sample("c4/c4_head50.jsonl"), Format::c4).size(), 50u);
+  EXPECT_EQ(all_records(sample("c4/c4_head50.jsonl"), parse_format("c4")).size(), 50u);
   const auto shards = expand(sample("c4/en/c4-train.*.json.gz").string());
   std::vector<Record> records;
   for (const auto& shard : shards) {
-    for (auto& record : all_records(shard, Format::c4)) records.push_back(std::move(record));
+    for (auto& record : all_records(shard, parse_format("c4"))) records.push_back(std::move(record));
   }
   ASSERT_EQ(records.size(), 700u);
   EXPECT_TRUE(records[0].answer.starts_with("Beginners BBQ Class"));
@@ -106,12 +114,16 @@ TEST(C4, reads_the_real_samples) {
 }
 
 TEST(Alpaca, has_the_published_prompts) {
+  TempFolder folder;
+  const auto records = all_records(folder.write("a.json", R"([{"instruction": "Add.", "input": "1 2", "output": "3"},
+                                 {"instruction": "Add.", "input": "", "output": "?"}])"),
+                                   parse_format("alpaca"));
   EXPECT_EQ(
-      alpaca_prompt("Add.", "1 2"),
+      records[0].prompt,
       "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
       "response that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n"
       "### Response:");
-  EXPECT_EQ(alpaca_prompt("Add.", ""),
+  EXPECT_EQ(records[1].prompt,
             "Below is an instruction that describes a task. Write a response that appropriately completes the request."
             "\n\n### Instruction:\nAdd.\n\n### Response:");
 }
@@ -128,19 +140,19 @@ TEST(Alpaca, reads_a_list_like_lines) {
     list += item;
     lines += item + "\n";
   }
-  const auto of_lines = all_records(folder.write("a.jsonl", lines), Format::alpaca);
+  const auto of_lines = all_records(folder.write("a.jsonl", lines), parse_format("alpaca"));
   for (const char* name : {"a.json", "a.json.gz"}) {
-    const auto of_list = all_records(folder.write(name, list + "\n]\n"), Format::alpaca);
+    const auto of_list = all_records(folder.write(name, list + "\n]\n"), parse_format("alpaca"));
     ASSERT_EQ(of_list.size(), 4u);
     for (size_t i = 0; i < of_list.size(); ++i) {
       EXPECT_EQ(of_list[i].prompt, of_lines[i].prompt);
       EXPECT_EQ(of_list[i].answer, of_lines[i].answer);
     }
-    EXPECT_EQ(of_list[1].prompt, alpaca_prompt("i2", "in"));
+    EXPECT_EQ(of_list[1].prompt, test::alpaca_prompt("i2", "in"));
     EXPECT_EQ(of_list[1].answer, "}]{[\"\\");
-    EXPECT_EQ(of_list[2].prompt, alpaca_prompt("i3", ""));
+    EXPECT_EQ(of_list[2].prompt, test::alpaca_prompt("i3", ""));
   }
-  EXPECT_TRUE(all_records(folder.write("empty.json", "[ ]"), Format::alpaca).empty());
+  EXPECT_TRUE(all_records(folder.write("empty.json", "[ ]"), parse_format("alpaca")).empty());
 }
 
 TEST(Alpaca, names_file_record_line_and_fault_in_a_list) {
@@ -158,20 +170,20 @@ TEST(Alpaca, names_file_record_line_and_fault_in_a_list) {
   };
   for (const auto& [rest, fault] : cases) {
     const auto file = folder.write("bad.json", "[" + item + rest);
-    EXPECT_THAT(error_of(file, Format::alpaca), AllOf(HasSubstr(file + ": record 1 (line "), HasSubstr(fault)));
+    EXPECT_THAT(error_of(file, parse_format("alpaca")), AllOf(HasSubstr(file + ": record 1 (line "), HasSubstr(fault)));
   }
 }
 
 TEST(Alpaca, reads_the_real_sample) {
   SKIP_WITHOUT(sample("alpaca"));
   const auto file = sample("alpaca/alpaca_en_demo.json");
-  const auto records = all_records(file, Format::alpaca);
+  const auto records = all_records(file, parse_format("alpaca"));
   const auto json = nlohmann::json::parse(test::read_file(file));
   ASSERT_EQ(records.size(), json.size());
   for (size_t i = 0; i < records.size(); ++i) {
     EXPECT_EQ(records[i].answer, json[i]["output"].get<std::string>());
     EXPECT_EQ(records[i].prompt,
-              alpaca_prompt(json[i]["instruction"].get<std::string>(), json[i]["input"].get<std::string>()));
+              test::alpaca_prompt(json[i]["instruction"].get<std::string>(), json[i]["input"].get<std::string>()));
   }
 }
 
@@ -181,7 +193,7 @@ TEST(Messages, are_chats_in_a_list_or_in_lines) {
       R"({"id": 3, "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]})";
   for (const auto& file :
        {folder.write("a.jsonl", chat + "\n" + chat), folder.write("a.json", "[" + chat + "," + chat + "]")}) {
-    const auto records = all_records(file, Format::messages);
+    const auto records = all_records(file, parse_format("messages"));
     ASSERT_EQ(records.size(), 2u);
     ASSERT_EQ(records[1].messages.size(), 2u);
     EXPECT_EQ(records[1].messages[1].role, "assistant");
@@ -200,13 +212,15 @@ TEST(Messages, names_file_record_and_fault) {
       {R"({"messages": ["hello"]})", "message 0 lacks"}};
   for (const auto& [line, fault] : cases) {
     const auto file = folder.write("bad.jsonl", line);
-    EXPECT_THAT(error_of(file, Format::messages), AllOf(HasSubstr(file + ": record 0 (line 1)"), HasSubstr(fault)));
+    EXPECT_THAT(error_of(file, parse_format("messages")),
+                AllOf(HasSubstr(file + ": record 0 (line 1)"), HasSubstr(fault)));
   }
 }
 
 TEST(Text, is_cut_at_blank_lines_and_keeps_inner_line_ends) {
   TempFolder folder;
-  const auto records = all_records(folder.write("a.txt", "\r\n\r\none\r\n two\r\n\r\n \t\nthree"), Format::text);
+  const auto records =
+      all_records(folder.write("a.txt", "\r\n\r\none\r\n two\r\n\r\n \t\nthree"), parse_format("text"));
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[0].answer, "one\n two");
   EXPECT_EQ(records[1].answer, "three");
@@ -214,7 +228,7 @@ TEST(Text, is_cut_at_blank_lines_and_keeps_inner_line_ends) {
 
 TEST(Text, reads_the_real_sample) {
   SKIP_WITHOUT(sample("corpus"));
-  const auto records = all_records(sample("corpus/tiny_shakespeare.txt"), Format::text);
+  const auto records = all_records(sample("corpus/tiny_shakespeare.txt"), parse_format("text"));
   EXPECT_EQ(records.size(), 7222u);
   EXPECT_EQ(records[0].answer, "First Citizen:\nBefore we proceed any further, hear me speak.");
 }
@@ -227,12 +241,12 @@ TEST(RecordReader, goes_on_at_any_cursor) {
   for (const auto& file : {folder.write("a.jsonl", lines), folder.write("a.jsonl.gz", lines),
                            folder.write("a.jsonl.zst", lines), folder.write("a.json.gz", list + "]")}) {
     std::vector<Cursor> cursors;
-    RecordReader whole(file, Format::c4);
+    RecordReader whole(file, parse_format("c4"));
     do cursors.push_back(whole.cursor());
     while (whole.skip());
     ASSERT_EQ(cursors.size(), 3001u) << file;
     for (size_t start = 0; start <= 3000; start += 150) {
-      RecordReader reader(file, Format::c4, cursors[start]);
+      RecordReader reader(file, parse_format("c4"), cursors[start]);
       Record record;
       for (size_t i = start; i < std::min<size_t>(start + 3, 3000); ++i) {
         ASSERT_TRUE(reader.next(record)) << file << i;
@@ -250,9 +264,9 @@ TEST(Gzip, reads_several_members_and_padding) {
   const auto a = folder.write("a.gz", test::c4_lines("a", 0, 3)), b = folder.write("b.gz", test::c4_lines("b", 0, 2));
   const auto both = folder.path("both.jsonl.gz");
   std::ofstream(both, std::ios::binary) << test::read_file(a) << test::read_file(b) << std::string(100, '\0');
-  EXPECT_EQ(all_records(both, Format::c4).size(), 5u);
+  EXPECT_EQ(all_records(both, parse_format("c4")).size(), 5u);
   std::filesystem::rename(both, folder.path("named_otherwise.jsonl"));
-  EXPECT_EQ(all_records(folder.path("named_otherwise.jsonl"), Format::c4).size(), 5u);
+  EXPECT_EQ(all_records(folder.path("named_otherwise.jsonl"), parse_format("c4")).size(), 5u);
 }
 
 TEST(Gzip, cut_off_anywhere_is_told_with_file_and_record) {
@@ -261,7 +275,8 @@ TEST(Gzip, cut_off_anywhere_is_told_with_file_and_record) {
   for (size_t size = 0; size < whole.size(); size += 1 + size / 7) {
     const auto file = folder.path("cut.jsonl.gz");
     std::ofstream(file, std::ios::binary) << whole.substr(0, size);
-    EXPECT_THAT(error_of(file, Format::c4), AllOf(HasSubstr(file + ": record "), HasSubstr("broken gzip stream")))
+    EXPECT_THAT(error_of(file, parse_format("c4")),
+                AllOf(HasSubstr(file + ": record "), HasSubstr("broken gzip stream")))
         << size;
   }
 }
@@ -274,7 +289,7 @@ TEST(Gzip, tells_how_many_records_of_a_cut_off_shard_were_whole) {
   std::ofstream(file, std::ios::binary) << whole.substr(0, whole.size() / 2);
   int64_t read = 0;
   const auto take = [&](int64_t, Record&&) { return ++read > 0; };
-  const std::string error = data_error([&] { read_records(file, Format::c4, take); });
+  const std::string error = data_error([&] { read_records(file, parse_format("c4"), take); });
   EXPECT_THAT(error, testing::StartsWith(fmt::format("{}: record {}: broken gzip", file, read)));
   EXPECT_GT(read, 50);
 }
@@ -284,10 +299,10 @@ TEST(Gzip, damaged_or_not_gzip_at_all_is_told) {
   std::string bytes = test::read_file(folder.write("a.jsonl.gz", test::c4_lines("a", 0, 400)));
   bytes[bytes.size() - 6] ^= 1;  // the checksum
   std::ofstream(folder.path("a.jsonl.gz"), std::ios::binary) << bytes;
-  EXPECT_THAT(error_of(folder.path("a.jsonl.gz"), Format::c4),
+  EXPECT_THAT(error_of(folder.path("a.jsonl.gz"), parse_format("c4")),
               HasSubstr("record 400: broken gzip stream (the checksum is wrong)"));
   std::ofstream(folder.path("b.jsonl.gz"), std::ios::binary) << test::c4_lines("a", 0, 4);
-  EXPECT_THAT(error_of(folder.path("b.jsonl.gz"), Format::c4), HasSubstr("does not start like gzip"));
+  EXPECT_THAT(error_of(folder.path("b.jsonl.gz"), parse_format("c4")), HasSubstr("does not start like gzip"));
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ std::vector<std::string> read(RecordWalk& walk, int count) {
 
 /// One stream's share of a file that two streams share.
 Unit half(const std::string& file, int64_t first) {
-  return {file, first, 2, std::make_shared<FileScan>(file, Format::c4, std::vector<bool>{first == 0, first == 1})};
+  return {file, first, 2,
+          std::make_shared<FileScan>(file, parse_format("c4"), std::vector<bool>{first == 0, first == 1})};
 }
 
 WalkOrder order(uint64_t key) {
@@ -37,7 +38,7 @@ TEST(RecordWalk, gives_every_record_once_an_epoch_and_each_epoch_another_order) 
   const std::vector<Unit> units{{folder.write("a.jsonl.gz", test::c4_lines("a", 0, 2500))},
                                 {folder.write("b.jsonl", test::c4_lines("b", 0, 40))},
                                 half(folder.write("c.jsonl", test::c4_lines("c", 0, 21)), 1)};
-  RecordWalk walk(units, Format::c4, order(5));
+  RecordWalk walk(units, parse_format("c4"), order(5));
   auto first = read(walk, 2550), second = read(walk, 2550);
   EXPECT_EQ(walk.place().epoch, 1);
   EXPECT_NE(first, second);
@@ -53,7 +54,7 @@ TEST(RecordWalk, ends_a_block_at_so_many_bytes_of_text) {
   for (int i = 0; i < 12; ++i) lines += fmt::format("{{\"text\":\"{}{}\"}}\n", char('a' + i), std::string(3000, 'x'));
   WalkOrder small = order(1);
   small.block_bytes = 10'000;
-  RecordWalk walk({{folder.write("long.jsonl", lines)}}, Format::c4, small);
+  RecordWalk walk({{folder.write("long.jsonl", lines)}}, parse_format("c4"), small);
   Record record;
   for (int i = 0; i < 5; ++i) walk.next(record);
   EXPECT_EQ(walk.place().block.record, 4);
@@ -65,7 +66,7 @@ TEST(RecordWalk, goes_to_any_place_it_told) {
   const auto file = folder.write("a.jsonl.gz", test::c4_lines("a", 0, 1500));
   const auto plain = folder.write("b.jsonl", test::c4_lines("b", 0, 2100));
   const auto units = [&] { return std::vector<Unit>{{file}, half(plain, 0), half(file, 1)}; };
-  RecordWalk walk(units(), Format::c4, order(9)), other(units(), Format::c4, order(9));
+  RecordWalk walk(units(), parse_format("c4"), order(9)), other(units(), parse_format("c4"), order(9));
   for (const int step : {0, 1, 59, 60, 964, 1, 475, 2, 700, 1500}) {
     read(walk, step);
     other.reset();
@@ -81,7 +82,7 @@ TEST(RecordWalk, refuses_places_that_the_data_does_not_have) {
   TempFolder folder;
   const auto file = folder.write("a.jsonl", test::c4_lines("a", 0, 5));
   for (const Unit& unit : {Unit{file}, half(file, 0)}) {
-    RecordWalk walk({unit}, Format::c4, order(1));
+    RecordWalk walk({unit}, parse_format("c4"), order(1));
     EXPECT_THROW(walk.go({0, 1, {}, 0}), DataError);
     EXPECT_THROW(walk.go({-1, 0, {}, 0}), DataError);
     Record record;
@@ -95,11 +96,11 @@ TEST(RecordWalk, refuses_places_that_the_data_does_not_have) {
 
 TEST(RecordWalk, ends_when_a_whole_epoch_taught_nothing) {
   TempFolder folder;
-  RecordWalk walk({{folder.write("a.jsonl", test::c4_lines("a", 0, 5))}}, Format::c4, order(1));
+  RecordWalk walk({{folder.write("a.jsonl", test::c4_lines("a", 0, 5))}}, parse_format("c4"), order(1));
   Record record;
   for (int i = 0; i < 5; ++i) walk.next(record);
   EXPECT_FALSE(walk.next(record));
-  RecordWalk none({{folder.write("empty.jsonl", "")}}, Format::c4, order(1));
+  RecordWalk none({{folder.write("empty.jsonl", "")}}, parse_format("c4"), order(1));
   EXPECT_FALSE(none.next(record));
 }
 
@@ -108,7 +109,7 @@ TEST(RecordWalk, ends_after_its_last_epoch_also_when_it_goes_there) {
   const auto file = folder.write("a.jsonl", test::c4_lines("a", 0, 5));
   WalkOrder twice = order(1);
   twice.epochs = 2;
-  RecordWalk walk({{file}}, Format::c4, twice), other({{file}}, Format::c4, twice);
+  RecordWalk walk({{file}}, parse_format("c4"), twice), other({{file}}, parse_format("c4"), twice);
   read(walk, 10);
   Record record;
   EXPECT_FALSE(walk.next(record));

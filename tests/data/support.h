@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "data/errors.h"
-#include "data/record.h"
+#include "data/data_files.h"
+#include "data/format_file.h"
 #include "tests/samples.h"
 
 namespace lmnet::test {
@@ -72,7 +73,7 @@ inline std::string read_file(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-inline std::vector<Record> all_records(const std::filesystem::path& file, Format format) {
+inline std::vector<Record> all_records(const std::filesystem::path& file, const Format& format) {
   std::vector<Record> records;
   const auto take = [&](int64_t number, Record&& record) {
     EXPECT_EQ(number, static_cast<int64_t>(records.size()));

@@ -25,7 +25,7 @@ std::map<std::pair<std::filesystem::path, int64_t>, int> dealt_records(const Sha
   std::map<std::pair<std::filesystem::path, int64_t>, int> times;
   for (int64_t stream = 0; stream < streams; ++stream) {
     int64_t dealt = before;
-    const auto hands = deal(shards, Format::c4, {stream, stream + 1, streams}, 1, dealt);
+    const auto hands = deal(shards, parse_format("c4"), {stream, stream + 1, streams}, 1, dealt);
     for (const Unit& unit : hands[0]) {
       const auto file = std::find(shards.files.begin(), shards.files.end(), unit.file) - shards.files.begin();
       for (int64_t record = unit.first; record < shards.records[file]; record += unit.stride)
@@ -38,16 +38,16 @@ std::map<std::pair<std::filesystem::path, int64_t>, int> dealt_records(const Sha
 TEST(Shards, are_whole_and_unread_where_there_are_many_of_some_size) {
   TempFolder folder;
   const std::vector<std::filesystem::path> files(4, sparse(folder, "bad.jsonl", 8 << 20));
-  EXPECT_TRUE(find_shards(files, Format::c4, 4).whole);
-  EXPECT_FALSE(find_shards(files, Format::c4, 5).whole);
-  EXPECT_TRUE(find_shards(files, Format::c4, 5).records.empty());
+  EXPECT_TRUE(find_shards(files, parse_format("c4"), 4).whole);
+  EXPECT_FALSE(find_shards(files, parse_format("c4"), 5).whole);
+  EXPECT_TRUE(find_shards(files, parse_format("c4"), 5).records.empty());
 }
 
 TEST(Shards, of_small_sources_are_counted_and_dealt_record_by_record) {
   TempFolder folder;
   const auto shards = find_shards(
       {folder.write("a.jsonl", test::c4_lines("a", 0, 7)), folder.write("b.jsonl.gz", test::c4_lines("b", 0, 3))},
-      Format::c4, 2);
+      parse_format("c4"), 2);
   EXPECT_FALSE(shards.whole);
   EXPECT_THAT(shards.records, testing::ElementsAre(7, 3));
 }
@@ -55,10 +55,12 @@ TEST(Shards, of_small_sources_are_counted_and_dealt_record_by_record) {
 TEST(Shards, tell_bad_records_and_sources_without_any_at_once) {
   TempFolder folder;
   const auto bad = folder.write("bad.jsonl", test::c4_lines("a", 0, 9) + "{}\n");
-  EXPECT_THAT(test::data_error([&] { find_shards({bad}, Format::c4, 2); }), testing::HasSubstr("record 9 (line 10)"));
+  EXPECT_THAT(test::data_error([&] { find_shards({bad}, parse_format("c4"), 2); }),
+              testing::HasSubstr("record 9 (line 10)"));
   const auto empty = folder.write("empty.jsonl", "\n");
-  EXPECT_THAT(test::data_error([&] { find_shards({empty}, Format::c4, 2); }), testing::HasSubstr("holds no records"));
-  EXPECT_THAT(test::data_error([&] { find_shards({folder.path("none.jsonl")}, Format::c4, 2); }),
+  EXPECT_THAT(test::data_error([&] { find_shards({empty}, parse_format("c4"), 2); }),
+              testing::HasSubstr("holds no records"));
+  EXPECT_THAT(test::data_error([&] { find_shards({folder.path("none.jsonl")}, parse_format("c4"), 2); }),
               testing::HasSubstr("none.jsonl: cannot be opened"));
 }
 
@@ -68,7 +70,7 @@ TEST(Deal, gives_every_whole_file_to_one_stream) {
   shards.whole = true;
   for (int i = 0; i < 10; ++i) shards.files.push_back(folder.path(fmt::format("{}", i)));
   int64_t dealt = 2;
-  const auto hands = deal(shards, Format::c4, {0, 4, 4}, 1, dealt);
+  const auto hands = deal(shards, parse_format("c4"), {0, 4, 4}, 1, dealt);
   EXPECT_EQ(dealt, 12);
   std::multiset<std::filesystem::path> seen;
   for (size_t stream = 0; stream < 4; ++stream) {
@@ -83,14 +85,14 @@ TEST(Deal, gives_every_record_to_one_stream_and_goes_on_where_the_file_before_en
   const auto shards = find_shards(
       {folder.write("a.jsonl", test::c4_lines("a", 0, 5)), folder.write("b.jsonl", test::c4_lines("b", 0, 21)),
        folder.write("c.jsonl", test::c4_lines("c", 0, 1))},
-      Format::c4, 8);
+      parse_format("c4"), 8);
   for (const int64_t before : {0, 3, 11}) {
     const auto times = dealt_records(shards, 8, before);
     EXPECT_EQ(times.size(), 27u);
     for (const auto& [record, count] : times) EXPECT_EQ(count, 1);
   }
   int64_t dealt = 0;
-  const auto hands = deal(shards, Format::c4, {0, 8, 8}, 1, dealt);
+  const auto hands = deal(shards, parse_format("c4"), {0, 8, 8}, 1, dealt);
   EXPECT_EQ(dealt, 27);
   for (const auto& hand : hands) EXPECT_FALSE(hand.empty());
   EXPECT_EQ(hands[5].front().file, shards.files[1]);  // its record 0 follows the five of the first file

@@ -13,8 +13,8 @@ class ValidationTest : public testing::Test {
  protected:
   TempFolder folder_;
   std::unique_ptr<Tokenizer> tokenizer_ = make_tokenizer("bytes");
-  std::vector<Source> sources_{{folder_.write("a.txt", "abc\n\nde"), Format::text, 1},
-                               {folder_.write("b.txt", "f"), Format::text, 5}};
+  std::vector<Source> sources_{{folder_.write("a.txt", "abc\n\nde"), parse_format("text"), 1},
+                               {folder_.write("b.txt", "f"), parse_format("text"), 5}};
 };
 
 TEST_F(ValidationTest, packs_each_record_once_in_file_order) {
@@ -42,15 +42,15 @@ TEST_F(ValidationTest, learns_every_byte_of_the_real_sample_once) {
   const auto file = test::sample("c4/c4_head50.jsonl");
   SKIP_WITHOUT(file);
   size_t expected = 0, learnt = 0;
-  for (const auto& record : test::all_records(file, Format::c4)) expected += record.answer.size() + 1;
-  for (const auto& batch : validation_batches({{file.string(), Format::c4, 1}}, *tokenizer_, 256, true, 16)) {
+  for (const auto& record : test::all_records(file, parse_format("c4"))) expected += record.answer.size() + 1;
+  for (const auto& batch : validation_batches({{file.string(), parse_format("c4"), 1}}, *tokenizer_, 256, true, 16)) {
     learnt += static_cast<size_t>(std::count(batch.learn.begin(), batch.learn.end(), 1));
   }
   EXPECT_EQ(learnt, expected);
 }
 
 TEST_F(ValidationTest, refuses_data_without_anything_to_learn) {
-  sources_ = {{folder_.write("empty.txt", "\n"), Format::text, 1}};
+  sources_ = {{folder_.write("empty.txt", "\n"), parse_format("text"), 1}};
   EXPECT_THAT(test::data_error([&] { validation_batches(sources_, *tokenizer_, 4, true, 2); }),
               testing::HasSubstr("nothing to learn"));
 }

@@ -1,5 +1,6 @@
 #include "trainer/bench.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>

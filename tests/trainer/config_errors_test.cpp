@@ -7,6 +7,8 @@
 namespace lmnet {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using testing::parse_error;
 using ::testing::StartsWith;
@@ -121,12 +123,22 @@ TEST(ConfigErrors, EdgesAreMappingsWithAKindOrListsOfThem) {
             "x.yaml:1: unknown key model.edge[0].knid, did you mean model.edge[0].kind?");
 }
 
+TEST(ConfigErrors, FormatsAndNamesOfSourcesAreLookedAt) {
+  EXPECT_THAT(parse_error("data: {train: [{path: a, format: alpacca}]}"),
+              AllOf(StartsWith("x.yaml:1: data.train[0].format: got \"alpacca\", expected alpaca, c4, "),
+                    EndsWith(", did you mean \"alpaca\"?")));
+  EXPECT_EQ(parse_error("data: {train: [{name: a, format: c4}]}"),
+            "x.yaml:1: data.train[0].name stands for path, format and columns in data.registry, leave those out");
+  EXPECT_EQ(parse_error("data: {train: [{path: [], format: c4}]}"),
+            "x.yaml:1: data.train[0].path: got an empty list, expected a file, a glob, a folder, or a list of these");
+  EXPECT_THAT(parse_error("data: {train: [{path: a, format: c4, columns: [b]}]}"),
+              HasSubstr("data.train[0].columns: got a list, expected a mapping of names"));
+}
+
 TEST(ConfigErrors, PlannedValuesAreRefusedAsSuch) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"model: {aggregation: routed}", "model.aggregation: \"routed\" is planned, not built yet; use sum or mean"},
       {"model: {adapters: [lora]}", "model.adapters: planned, not built yet; remove it or set it to []"},
-      {"data: {on_bad_record: skip}",
-       "data.on_bad_record: \"skip\" is planned, not built yet; remove it or set it to fail"},
       {"train: {recompute: blocks}",
        "train.recompute: \"blocks\" is planned, not built yet; remove it or set it to none"},
       {"parallel: {zero: 2}", "parallel.zero: 2 is planned, not built yet; use 0 or 1"},
@@ -139,8 +151,13 @@ TEST(ConfigErrors, PlannedValuesAreRefusedAsSuch) {
 }
 
 TEST(ConfigErrors, MissingKeyOfAnEntryIsNamed) {
-  EXPECT_EQ(parse_error("data:\n  train:\n    - {path: a}\n"),
-            "x.yaml:3: data.train[0].format is missing, expected c4, alpaca, messages or text");
+  EXPECT_EQ(
+      parse_error("data:\n  train:\n    - {path: a}\n"),
+      "x.yaml:3: data.train[0].format is missing, expected alpaca, c4, e2e, e2e-lines, gsm8k, lamini, math, mbpp, "
+      "messages, mmlu, mmlu-choices, openr1-math, prompt-completion, prosocial-dialog, sharegpt, text, one of "
+      "data.formats or a mapping as there");
+  EXPECT_EQ(parse_error("data:\n  train:\n    - {format: c4}\n"),
+            "x.yaml:3: data.train[0].path is missing, expected a file, a glob, a folder, or a list of these");
   EXPECT_THAT(stage_error("{trains: [edges], lr: 1}"),
               StartsWith("x.yaml:4: train.stages[1].until is missing, expected a length"));
 }

@@ -23,12 +23,13 @@ TEST(ConfigOverride, LaterOnesWin) {
 }
 
 TEST(ConfigOverride, SplitsAtTheFirstEqualsSign) {
-  EXPECT_EQ(small({"data.train[0].path=dir/key=value/*.jsonl"}).data.train[0].path, "dir/key=value/*.jsonl");
+  EXPECT_EQ(small({"data.train[0].path=dir/key=value/*.jsonl"}).data.train[0].path,
+            std::vector<std::string>{"dir/key=value/*.jsonl"});
 }
 
 TEST(ConfigOverride, SignsOfYamlAtTheStartOfAValueAreText) {
   for (const std::string path : {"*.jsonl", "&a", "!x", "@here", "%d", "|a", ">b", "`c`"}) {
-    EXPECT_EQ(small({"data.train[0].path=" + path}).data.train[0].path, path);
+    EXPECT_EQ(small({"data.train[0].path=" + path}).data.train[0].path, std::vector{path});
   }
 }
 

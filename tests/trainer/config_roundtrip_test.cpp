@@ -44,6 +44,7 @@ data:
   readers: 2
   packing: true
   on_bad_record: fail
+  bad_record_limit: 100
   train:
     - path: a.jsonl
       format: c4
@@ -111,6 +112,10 @@ class Draw {
                    maybe(whole()),
                    small(),
                    flag(),
+                   flag() ? text() : "",
+                   flag() ? text() : "",
+                   flag(),
+                   whole(),
                    sources(1),
                    sources(0)};
     config.train = train();
@@ -191,13 +196,20 @@ class Draw {
 
   std::vector<SourceConfig> sources(uint64_t least) {
     std::vector<SourceConfig> sources(least + random_() % 3);
-    for (SourceConfig& source : sources)
-      source = {text(),
-                pick({"c4", "alpaca", "text"}),
-                real() + 1e-9,
-                flag() ? whole() : 0,
-                maybe(length({tokens})).value_or(Span{}),
-                ""};
+    for (SourceConfig& source : sources) {
+      if (flag()) {
+        source.name = text();
+      } else {
+        source.path.resize(1 + random_() % 2);
+        for (std::string& path : source.path) path = text();
+        (flag() ? source.format : source.format_json) = flag() ? "alpaca" : "c4";
+        if (!source.format_json.empty()) source.format_json = R"({"prompt":"{q}: ","answer":"{a}"})";
+        if (flag()) source.columns = {{"q", text()}, {"text", text()}};
+      }
+      source.weight = real() + 1e-9;
+      source.epochs = flag() ? whole() : 0;
+      source.tokens = maybe(length({tokens})).value_or(Span{});
+    }
     return sources;
   }
 

@@ -60,7 +60,7 @@ log: {every: 1u}
   EXPECT_EQ(config.model.residual, "first");
   EXPECT_EQ(config.model.classes, 4);
   EXPECT_EQ(config.data.streams, 4);
-  EXPECT_EQ(config.data.train.at(0).path, "a b*.jsonl");
+  EXPECT_THAT(config.data.train.at(0).path, ElementsAre("a b*.jsonl"));
   EXPECT_EQ(config.data.train.at(0).where, "x.yaml:11: data.train[0].path");
   const StageConfig& stage = config.train.stages.at(0);
   EXPECT_EQ(stage.until, (Span{5e8, Span::Unit::tokens}));

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "data/errors.h"
+#include "data/format_file.h"
 #include "data/loader.h"
+#include "tests/samples.h"
 #include "tests/trainer/saved_network_helpers.h"
 #include "trainer/batch.h"
 #include "trainer/generation/generate.h"
@@ -25,7 +27,8 @@ struct Trial : TinyNetwork {
 
   Trial() {
     Optimizer& optimizer = network.engine().optimizer();
-    const auto first = Generator(network).generate({{alpaca_prompt("two", "more"), {}}}, {.max_new_tokens = 1}).front();
+    const auto first =
+        Generator(network).generate({{test::alpaca_prompt("two", "more"), {}}}, {.max_new_tokens = 1}).front();
     at::Tensor embedding = optimizer.state("embeddings.tokens.weight").value.clone();
     embedding['7'] = embedding[first.ids[0]] * 3;
     optimizer.assign("embeddings.tokens.weight", embedding);
@@ -48,7 +51,7 @@ TEST(Evaluate, LossIsTheEnginesOverTheAnswerAndTheEndOfText) {
   const auto items = evaluate_items(trial.network, {.data = trial.data, .max_new_tokens = 6}, 0, 1);
   ASSERT_EQ(items.size(), 3U);
   std::vector<int32_t> ids;
-  trial.network.tokenizer().encode(alpaca_prompt("three", "") + "drei", ids);
+  trial.network.tokenizer().encode(test::alpaca_prompt("three", "") + "drei", ids);
   ids.push_back(256);
   const auto count = static_cast<int64_t>(ids.size()) - 1;
   const at::Tensor row = at::tensor(std::vector<int64_t>(ids.begin(), ids.end())).unsqueeze(0);
@@ -59,7 +62,7 @@ TEST(Evaluate, LossIsTheEnginesOverTheAnswerAndTheEndOfText) {
   EXPECT_EQ(items[2].tokens, 5);
   EXPECT_DOUBLE_EQ(items[2].loss, sum.loss / 5);
   EXPECT_EQ(items[2].answer, "drei");
-  EXPECT_EQ(items[2].prompt, alpaca_prompt("three", ""));
+  EXPECT_EQ(items[2].prompt, test::alpaca_prompt("three", ""));
 }
 
 TEST(Evaluate, GeneratedAnswersAreGreedyAndMatchUpToWhiteSpace) {
@@ -104,7 +107,8 @@ TEST(Evaluate, TextHasLossOnlyByTheRunsSequences) {
   }
   EXPECT_EQ(tokens, 17 + 1 + 25 + 1);
   LossSum expected;
-  for (const TokenBatch& batch : validation_batches({{file, Format::c4}}, trial.network.tokenizer(), 12, true, 2)) {
+  for (const TokenBatch& batch :
+       validation_batches({{file, parse_format("c4")}}, trial.network.tokenizer(), 12, true, 2)) {
     const LossSum part = trial.network.engine().loss(to_sequence(batch));
     expected.loss += part.loss;
     expected.targets += part.targets;

@@ -51,8 +51,11 @@ struct ModelConfig {
 };
 
 struct SourceConfig {
-  std::string path;    // a file or a glob
-  std::string format;  // c4 | alpaca | messages | text
+  std::string name;                            // of data.registry, instead of path, format and columns
+  std::vector<std::string> path;               // files, globs and folders
+  std::string format;                          // a name; empty when format_json holds a format of its own
+  std::string format_json;                     // that one, as JSON text
+  std::map<std::string, std::string> columns;  // where the data keeps what the format calls so
   double weight = 1;
   int64_t epochs = 0;  // times each record is taken at most; 0 = no limit
   Span tokens;         // the most that is taken of it; 0 = no limit
@@ -66,6 +69,10 @@ struct DataConfig {
   std::optional<int64_t> streams;  // empty = auto
   int readers = 2;                 // threads of each rank that reads
   bool packing = true;
+  std::string formats;             // a file of formats beside those that come with LMNet
+  std::string registry;            // a file of sources with names
+  bool skip_bad_records = false;   // otherwise they end the run
+  int64_t bad_record_limit = 100;  // of a run
   std::vector<SourceConfig> train;
   std::vector<SourceConfig> validation;
   bool operator==(const DataConfig&) const = default;
@@ -181,7 +188,8 @@ std::vector<std::pair<std::string, std::string>> values_of(const Config& config)
 struct ConfigDifference {
   std::string key, old_value, new_value;
   bool allowed;  // parallel.*, train.micro_batch, until, further stages, checkpoint.*, log.*, evaluate.*,
-                 // run.time_limit, run.name, run.dir, run.resume, data.readers
+                 // run.time_limit, run.name, run.dir, run.resume, data.readers, data.on_bad_record,
+                 // data.bad_record_limit
 };
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
 
