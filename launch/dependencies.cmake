@@ -34,6 +34,32 @@ get_filename_component(torch_lib ${LMNET_TORCH_CPU} DIRECTORY)
 target_link_options(lmnet_torch INTERFACE -Wl,--disable-new-dtags -Wl,--allow-shlib-undefined)
 list(APPEND CMAKE_BUILD_RPATH ${torch_lib})
 
+# Arrow reads Parquet: of a wheel of pyarrow or installed otherwise. LMNet is built without Parquet where there is none.
+set(bundled ${PROJECT_SOURCE_DIR}/.deps/arrow-26.0.1/pyarrow)
+find_path(LMNET_ARROW_INCLUDE parquet/arrow/reader.h PATH_SUFFIXES include pyarrow/include)
+find_path(LMNET_ARROW_INCLUDE parquet/arrow/reader.h PATHS ${bundled}/include NO_DEFAULT_PATH)
+set(LMNET_WITH_PARQUET OFF)
+if(LMNET_ARROW_INCLUDE)
+  file(STRINGS ${LMNET_ARROW_INCLUDE}/arrow/util/config.h major REGEX "define ARROW_VERSION_MAJOR ")
+  string(REGEX REPLACE ".* " "" major "${major}")
+  # A wheel names its libraries with their version only.
+  foreach(name arrow parquet)
+    find_library(LMNET_LIB_${name} NAMES ${name} lib${name}.so.${major}00
+      HINTS ${LMNET_ARROW_INCLUDE}/.. ${LMNET_ARROW_INCLUDE}/../lib NO_DEFAULT_PATH)
+  endforeach()
+  if(LMNET_LIB_arrow AND LMNET_LIB_parquet AND major GREATER_EQUAL 24)
+    set(LMNET_WITH_PARQUET ON)
+    add_library(lmnet_arrow INTERFACE)
+    target_include_directories(lmnet_arrow SYSTEM INTERFACE ${LMNET_ARROW_INCLUDE})
+    target_link_libraries(lmnet_arrow INTERFACE ${LMNET_LIB_parquet} ${LMNET_LIB_arrow})
+    get_filename_component(arrow_lib ${LMNET_LIB_arrow} DIRECTORY)
+    list(APPEND CMAKE_BUILD_RPATH ${arrow_lib})
+  endif()
+endif()
+if(NOT LMNET_WITH_PARQUET)
+  message(STATUS "No Parquet: Arrow C++ 24 or newer not found; run launch/setup, or add the folder of a pyarrow wheel to CMAKE_PREFIX_PATH.")
+endif()
+
 # The rooms are the same with and without CUDA: only the module in parallel/cuda uses what is found here.
 set(LMNET_WITH_CUDA OFF)
 if(NOT LMNET_CUDA STREQUAL "OFF")

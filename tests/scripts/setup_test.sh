@@ -21,7 +21,7 @@ fresh_copy() {
   rm -rf "${work:?}/copy" "${work:?}/bin"
   mkdir -p "$work/copy/launch" "$work/bin"
   cp "$source_root/launch/setup" "$work/copy/launch/"
-  cp "$work/requirements.txt" "$work/requirements-cuda.txt" "$work/copy/launch/"
+  cp "$work"/requirements*.txt "$work/copy/launch/"
   # shellcheck disable=SC2016
   stand_in dpkg-query 'printf "%s:installed\n" "$@"'
 }
@@ -34,10 +34,11 @@ work = sys.argv[1]
 version = sys.version_info[:2] if (3, 10) <= sys.version_info[:2] <= (3, 14) else (3, 11)
 python = "cp%d%d" % version
 os.makedirs(f"{work}/wheels")
-pins, cuda_pins = [], []
+pins = {"requirements": [], "requirements-cuda": [], "requirements-parquet": []}
 for name, version, tag, files in [
     ("torch", "2.11.0", f"{python}-{python}-manylinux_2_28_x86_64", ["torch/include/ATen/ATen.h", "torch/lib/libtorch_cpu.so", "torch/version.py"]),
     ("nvidia_cuda_runtime", "13.0.96", "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64", ["nvidia/cu13/lib/libcudart.so.13"]),
+    ("pyarrow", "26.0.1", "cp311-cp311-manylinux_2_28_x86_64", ["pyarrow/libparquet.so.2600", "pyarrow/include/arrow/api.h"]),
     ("nvidia_cufile", "1.15.1.6", "py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64", ["nvidia/cu13/lib/libcufile.so.0"]),
 ]:
     path = f"{work}/wheels/{name}-{version}-{tag}.whl"
@@ -49,9 +50,10 @@ for name, version, tag, files in [
         wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n")
         wheel.writestr(f"{info}/RECORD", "")
     digest = hashlib.sha256(open(path, "rb").read()).hexdigest()
-    (cuda_pins if "cufile" in name else pins).append(f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}\n")
-open(f"{work}/requirements.txt", "w").writelines(pins)
-open(f"{work}/requirements-cuda.txt", "w").writelines(cuda_pins)
+    list = {"nvidia_cufile": "requirements-cuda", "pyarrow": "requirements-parquet"}.get(name, "requirements")
+    pins[list].append(f"{name.replace('_', '-')}=={version} --hash=sha256:{digest}\n")
+for list, lines in pins.items():
+    open(f"{work}/{list}.txt", "w").writelines(lines)
 PYTHON
 }
 
@@ -78,11 +80,12 @@ check() {
 
 make_wheels
 ready() { [ -e "$work/copy/.deps/libtorch-2.11.0/torch/lib/libtorch_cpu.so" ] && [ -e "$work/copy/.deps/libtorch-2.11.0/nvidia/cu13/lib/libcudart.so.13" ]; }
-nothing_half() { [ -z "$(find "$work/copy/.deps" -mindepth 1 -maxdepth 1 ! -name 'setup.*' ! -name libtorch-2.11.0)" ]; }
+arrow() { [ -e "$work/copy/.deps/arrow-26.0.1/pyarrow/libparquet.so.2600" ]; }
+nothing_half() { [ -z "$(find "$work/copy/.deps" -mindepth 1 -maxdepth 1 ! -name 'setup.*' ! -name libtorch-2.11.0 ! -name arrow-26.0.1)" ]; }
 
 fresh_copy
 expect 0 'unpacking' 'LibTorch is unpacked'
-check 'LibTorch lies in .deps and nothing else does' eval 'ready && nothing_half'
+check 'LibTorch and Arrow lie in .deps and nothing else does' eval 'ready && arrow && nothing_half'
 begin=$SECONDS
 expect 0 '^$' 'a second call is silent'
 if [ -e "$source_root/.deps/libtorch-2.11.0/requirements.txt" ]; then "$source_root/launch/setup" >/dev/null; fi
@@ -109,6 +112,15 @@ check 'a killed call leaves no LibTorch' eval '! ready'
 rm "$work/bin/unzip"
 expect 0 'unpacking' 'the next call mends it'
 check 'all is there after mending' eval 'ready && nothing_half'
+
+fresh_copy
+# shellcheck disable=SC2016
+stand_in unzip 'case "$*" in *pyarrow*) kill -KILL $PPID ;; esac; exec /usr/bin/unzip "$@"'
+expect 137 '' 'killed while unpacking Arrow'
+check 'that leaves LibTorch and no Arrow' eval 'ready && ! arrow'
+rm "$work/bin/unzip"
+expect 0 'Arrow 26.0.1: unpacking' 'the next call mends that too'
+check 'Arrow is there after mending' eval 'ready && arrow && nothing_half'
 
 fresh_copy
 sed -i 's/sha256:..../sha256:0000/' "$work/copy/launch/requirements.txt"
