@@ -1,10 +1,14 @@
 #pragma once
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/loader.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/engine.h"
+#include "trainer/fault_hook.h"
 #include "trainer/run_state.h"
 #include "trainer/tokenizer_files.h"
 
@@ -13,10 +17,70 @@ namespace lmnet {
 /// The kind of file that the parameters of a part stand in.
 const char* file_kind(Parameter::Part part);
 
-/// Saves the engine under `dir`, all ranks together; each tensor is written by the first rank that holds it. Either
-/// all ranks return the folder or all throw AgreedError. `streams`: this rank's, none where it does not read.
-/// `tokenizer`: the files of the run's, so that the checkpoint stands alone.
-std::filesystem::path save_checkpoint(const std::filesystem::path& dir, Engine& engine, RunState state,
+/// What every checkpoint of a run has beside its tensors and its state.
+struct CheckpointTexts {
+  std::string config_yaml;
+  TextFiles tokenizer;  // on rank 0, so that the checkpoint stands alone
+};
+
+/// Saves a run while it goes on: a save begins between two updates, a thread writes, and what it has come to rides on
+/// the norm's all-reduce of the updates that follow, so that all ranks hear of it at the same update and no rank waits
+/// for another one's disk. A save that fails leaves the checkpoints that are there and the run as they are; the next
+/// one that is due tries again.
+///
+/// Every rank calls the same in the same order.
+class Checkpointer {
+ public:
+  using Say = std::function<void(const std::string&)>;
+  /// `engine` outlives it; `say` tells people what came of a save.
+  Checkpointer(Engine& engine, const CheckpointConfig& config, std::filesystem::path dir, CheckpointTexts texts,
+               Say say);
+  /// Gives up a save that is on its way; what it has written so far is no checkpoint.
+  ~Checkpointer();
+
+  /// Begins to save the run as it is now. While another save is on its way, waits for that or does nothing
+  /// (`checkpoint.busy`). `streams`: those that this rank reads. Collective; throws AgreedError where a save fails and
+  /// `checkpoint.on_failure` is stop.
+  void save(const RunState& state, const std::vector<StreamState>& streams, const std::string& stage_name);
+  /// The same where the run is about to end: nothing is left out, and the checkpoint is complete afterwards. Throws
+  /// AgreedError where it is not.
+  void save_last(const RunState& state, const std::vector<StreamState>& streams, const std::string& stage_name);
+
+  /// To be called before the optimiser changes a value: returns when this rank's are copied. Local.
+  void before_update();
+
+  /// What this rank tells the others along with an update, and what all have told. Throws AgreedError for a save that
+  /// has failed where `checkpoint.on_failure` is stop.
+  SaveVote vote();
+  void take(const SaveVote& sum);
+
+  /// The update of the newest complete checkpoint; of a resumed run, of the one that it came from.
+  std::optional<int64_t> saved() const { return saved_; }
+  void resumed_at(int64_t update) { saved_ = update; }
+
+ private:
+  struct Saving;
+  void begin(const RunState& state, const std::vector<StreamState>& streams, const std::string& stage_name);
+  void settle();
+  void publish();
+  void complete();
+  void fail(const std::string& reason);
+  Communicator& world() const { return *engine_.mesh().world; }
+
+  Engine& engine_;
+  CheckpointConfig config_;
+  std::filesystem::path dir_;
+  CheckpointTexts texts_;
+  Say say_;
+  FaultHook faults_;
+  std::unique_ptr<Saving> saving_;
+  std::optional<int64_t> saved_;
+  std::string failure_;  // of the last save, if it failed
+};
+
+/// Saves the engine under `dir` and waits for it, all ranks together. Either all ranks return the folder or all throw
+/// AgreedError.
+std::filesystem::path save_checkpoint(const std::filesystem::path& dir, Engine& engine, const RunState& state,
                                       const std::vector<StreamState>& streams, const std::string& config_yaml,
                                       const std::string& stage_name, const TextFiles& tokenizer = {});
 

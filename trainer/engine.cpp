@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "model/graph/errors.h"
 #include "model/kernels/kernels.h"
@@ -82,7 +83,8 @@ auto Engine::walk(const Sequence& sequence, LegHooks hooks, F&& run) {
   return run(walk, batch);
 }
 
-UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool stop, const LossRule& rule) {
+UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool stop, const LossRule& rule,
+                               const SaveVote& save) {
   exchange_seconds_ = 0;
   optimizer_->take_waited();  // a validation or checkpoint came in between
   optimizer_->zero_gradients();
@@ -103,23 +105,27 @@ UpdateResult Engine::gradients(const Sequence& batch, int64_t micro_batch, bool 
                  [&](Walk& walk, const Sequence& rows) { return walk.loss_and_gradients(rows, scale, rule); });
   }
   optimizer_->finish_reduction();
-  at::Tensor sums = at::stack({loss, optimizer_->squared_norm(), at::full({}, stop ? 1.0 : 0.0, loss.options())}).cpu();
+  at::Tensor sums = at::zeros({5}, at::kDouble);
+  sums.narrow(0, 0, 2).copy_(at::stack({loss, optimizer_->squared_norm()}));
+  double* sum = sums.mutable_data_ptr<double>();
+  std::tie(sum[2], sum[3], sum[4]) = std::tuple(stop ? 1 : 0, save.finished, save.failed);
   exchange_seconds_ += optimizer_->take_waited();
   const auto start = Clock::now();
   mesh_.world->all_reduce(sums);
   exchange_seconds_ += seconds_since(start);
-  const double* sum = sums.const_data_ptr<double>();
-  return {sum[0] * scale, std::sqrt(sum[1]), n, sum[2] > 0, exchange_seconds_};
+  const SaveVote votes{static_cast<int>(sum[3]), static_cast<int>(sum[4])};
+  return {sum[0] * scale, std::sqrt(sum[1]), n, sum[2] > 0, votes, exchange_seconds_};
 }
 
 UpdateResult Engine::update(const Sequence& batch, const UpdateOptions& options) {
-  UpdateResult result = gradients(batch, options.micro_batch, options.stop, options.loss);
+  UpdateResult result = gradients(batch, options.micro_batch, options.stop, options.loss, options.save);
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm))
     throw NonFiniteError(
         fmt::format("loss {} and gradient norm {} are not finite; no weight was changed: lower the "
                     "learning rate or look at this update's data",
                     result.loss, result.grad_norm));
   double scale = options.clip > 0 && result.grad_norm > options.clip ? options.clip / (result.grad_norm + 1e-6) : 1.0;
+  options.before_change();
   optimizer_->update(options.lr, scale);
   return result;
 }

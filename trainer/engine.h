@@ -12,12 +12,19 @@
 
 namespace lmnet {
 
+/// What ranks have come to with a checkpoint that is written beside the updates (trainer/checkpointer.h).
+struct SaveVote {
+  int finished = 0;  // this rank's part is over; summed over all ranks: how many are
+  int failed = 0;    // and was in vain
+};
+
 /// What all ranks know after an update.
 struct UpdateResult {
   double loss = 0;              // mean over the valid targets of the global batch (0 without any)
   double grad_norm = 0;         // before clipping, each parameter counted once
   int64_t targets = 0;          // valid targets of the global batch
   bool stop = false;            // some rank wants to stop
+  SaveVote save = {};           // of all ranks
   double exchange_seconds = 0;  // this rank's, waiting for exchanges, reductions and gathers
 };
 
@@ -32,7 +39,9 @@ struct UpdateOptions {
   double clip = 0;          // 0 = off
   int64_t micro_batch = 0;  // rows at a time; 0 = all
   LossRule loss = {};
-  bool stop = false;  // this rank was told to stop; rides on the norm's all-reduce
+  bool stop = false;                            // this rank was told to stop; rides on the norm's all-reduce
+  SaveVote save = {};                           // this rank's; rides along too
+  std::function<void()> before_change = [] {};  // called before the optimiser changes anything
 };
 
 /// What `parallel` of a config asks for.
@@ -69,7 +78,8 @@ class Engine {
 
   /// The first half of update(): the gradients before clipping, left in the optimiser's buffers, each whole only where
   /// the optimiser is not sharded (Optimizer::visit puts them together).
-  UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false, const LossRule& rule = {});
+  UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false, const LossRule& rule = {},
+                         const SaveVote& save = {});
 
   /// Loss over all ranks, each replica giving its own rows (possibly none).
   LossSum loss(const Sequence& batch);

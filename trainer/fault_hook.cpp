@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
@@ -24,7 +25,7 @@ FaultHook::FaultHook(const char* variable, int rank) {
     const std::string key = word.substr(0, equals), value = word.substr(equals + 1);
     if (key == "phase") {
       fault.phase = value;
-    } else if (key == "action" && (value == "throw" || value == "sleep")) {
+    } else if (key == "action" && (value == "throw" || value == "sleep" || value == "kill")) {
       fault.action = value;
     } else if (key == "rank") {
       fault.rank = std::atoi(value.c_str());
@@ -44,6 +45,7 @@ void FaultHook::enter(std::string_view phase, int64_t update) {
   const Fault fault = *std::exchange(fault_, std::nullopt);
   const std::string where = fmt::format("rank {} in phase {}, update {}", fault.rank, fault.phase, update);
   if (fault.action == "throw") throw std::runtime_error("LMNET_FAULT: thrown on " + where);
+  if (fault.action == "kill") std::raise(SIGKILL);
   fmt::print(stderr, "LMNET_FAULT: {} sleeps\n", where);
   std::fflush(stderr);
   std::this_thread::sleep_for(std::chrono::seconds(fault.seconds));

@@ -51,7 +51,7 @@ class Run {
   void one_update(const Schedule& schedule);
   void note_skipped(const std::vector<SkippedRecord>& met);
   void validate();
-  void save();
+  void save(bool last);
   bool due(const std::optional<Span>& every) const;
   int stop();
 
@@ -73,9 +73,11 @@ class Run {
   std::optional<RunData> data_;
   std::optional<Validation> validation_;
   SkippedLog skipped_;
+  std::optional<Checkpointer> checkpointer_;
   std::optional<CheckpointReader> resumed_;  // until its tensors are read
   RunState state_;
-  int64_t tokens_per_update_ = 0, all_updates_ = 0, saved_update_ = -1;
+  std::optional<int64_t> resumed_update_;  // of this run's own checkpoint that it goes on from
+  int64_t tokens_per_update_ = 0, all_updates_ = 0;
   bool stop_ = false;
 };
 
@@ -118,7 +120,7 @@ void Run::choose_start() {
     changes_on_resume(config_of_checkpoint(*resumed_), config_, resumed_->folder().string());
     if (first_) require_tokenizer_of(resumed_->folder(), tokenizer_files_, config_.where);
     bool own = fs::weakly_canonical(resumed_->folder()).parent_path() == fs::weakly_canonical(folder_.checkpoints());
-    if (own) saved_update_ = state_.run.updates;
+    if (own) resumed_update_ = state_.run.updates;
   });
 }
 
@@ -163,6 +165,10 @@ void Run::open_folder() {
 void Run::build_network() {
   engine_ = std::make_unique<Engine>(spec_.shape, spec_.graph, at::TensorOptions(spec_.dtype).device(where_.device),
                                      config_.train.optimizer, *mesh_, engine_options(config_.parallel));
+  checkpointer_.emplace(*engine_, config_.checkpoint, folder_.checkpoints(),
+                        CheckpointTexts{to_yaml(config_), std::move(tokenizer_files_)},
+                        [this](const std::string& text) { report_.say(text); });
+  if (resumed_update_) checkpointer_->resumed_at(*resumed_update_);
   if (resumed_) return;
   // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.
   engine_->begin_stage(parse_trains(config_.train.stages.front()));
@@ -198,6 +204,8 @@ void Run::one_update(const Schedule& schedule) {
   options.micro_batch = config_.train.micro_batch;
   options.loss = {config_.train.loss.label_smoothing, config_.train.loss.epsilon};
   options.stop = stop_wish_.here();
+  options.save = checkpointer_->vote();
+  options.before_change = [this] { checkpointer_->before_update(); };
   UpdateResult result;
   try {
     result = engine_->update(to_sequence(batch), options);
@@ -223,6 +231,7 @@ void Run::one_update(const Schedule& schedule) {
     report_.metrics(report.metrics(state_));
   }
   report_.running(state_.run.updates, due(config_.log.every));
+  checkpointer_->take(result.save);
 }
 
 void Run::note_skipped(const std::vector<SkippedRecord>& met) {
@@ -244,20 +253,14 @@ void Run::validate() {
   report_.metrics({{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
 }
 
-void Run::save() {
-  if (saved_update_ == state_.run.updates) return;
+/// `last`: the run ends here, so it waits until the checkpoint is complete.
+void Run::save(bool last) {
   phases_.enter(Phase::checkpoint, state_.run.updates);
-  auto start = Clock::now();
-  fs::path folder = save_checkpoint(
-      folder_.checkpoints(), *engine_, state_, data_->positions(), to_yaml(config_),
-      config_.train.stages[std::min<size_t>(state_.stage, config_.train.stages.size() - 1)].name, tokenizer_files_);
-  saved_update_ = state_.run.updates;
-  if (first_) {
-    std::optional<int64_t> keep_every;
-    if (config_.checkpoint.keep_every) keep_every = static_cast<int64_t>(config_.checkpoint.keep_every->value);
-    keep_newest(folder_.checkpoints(), config_.checkpoint.keep, keep_every);
-  }
-  report_.say(fmt::format("saved {} in {:.1f} s", folder.string(), seconds_since(start)));
+  const std::string& stage = config_.train.stages[state_.stage].name;
+  if (last)
+    checkpointer_->save_last(state_, data_->positions(), stage);
+  else
+    checkpointer_->save(state_, data_->positions(), stage);
 }
 
 /// Trains the present stage to its end; false when a signal stopped it.
@@ -266,7 +269,7 @@ bool Run::train_stage() {
   while (!schedule.done(state_.in_stage)) {
     one_update(schedule);
     if (due(config_.evaluate.every) || state_.run.updates == all_updates_) validate();
-    if (stop_ || due(config_.checkpoint.every)) save();
+    if (stop_ || due(config_.checkpoint.every)) save(/*last=*/stop_);
     if (stop_) return false;
   }
   return true;
@@ -297,7 +300,7 @@ int Run::train_stages() {
   state_.stage = stages - 1;  // a finished run stands at the end of its last stage
   state_.in_stage.updates = Schedule(config_.train.stages.back(), tokens_per_update_).updates();
   state_.in_stage.tokens = state_.in_stage.updates * tokens_per_update_;
-  save();
+  save(/*last=*/true);
   report_.status({"done", "", 0, state_.run.updates});
   report_.say(fmt::format("done · {} updates · {} in {}", state_.run.updates,
                           short_count(static_cast<double>(state_.run.tokens), "t"), folder_.path().string()));

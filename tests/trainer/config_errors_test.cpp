@@ -142,7 +142,6 @@ TEST(ConfigErrors, PlannedValuesAreRefusedAsSuch) {
       {"train: {recompute: blocks}",
        "train.recompute: \"blocks\" is planned, not built yet; remove it or set it to none"},
       {"parallel: {zero: 2}", "parallel.zero: 2 is planned, not built yet; use 0 or 1"},
-      {"checkpoint: {async: true}", "checkpoint.async: true is planned, not built yet; remove it or set it to false"},
       {"evaluate: {tasks: [gsm8k]}", "evaluate.tasks: planned, not built yet; remove it or set it to []"},
       {"train: {stages: [{trains: [adapters], until: 1u, lr: 1}]}",
        "train.stages[0].trains[0]: \"adapters\" is planned, not built yet; use edges, vertices, embeddings, head or "

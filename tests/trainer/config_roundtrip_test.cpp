@@ -87,7 +87,9 @@ checkpoint:
   every: none
   keep: 3
   keep_every: none
-  async: false
+  async: true
+  busy: wait
+  on_failure: continue
   on_signal: [TERM, USR1]
 evaluate:
   every: none
@@ -126,7 +128,11 @@ class Draw {
                        static_cast<int>(random_() % 2),
                        flag(),
                        {1 + real(), 1 + real(), 1 + real(), 1 + real()}};
-    config.checkpoint = {maybe(length({updates})), small(), maybe(length({updates})), {}};
+    config.checkpoint = {.every = maybe(length({updates})), .keep = small(), .keep_every = maybe(length({updates}))};
+    config.checkpoint.async = flag();
+    if (flag()) config.checkpoint.busy = "skip";
+    if (flag()) config.checkpoint.on_failure = "stop";
+    if (flag()) config.checkpoint.on_signal.clear();
     if (flag()) config.checkpoint.on_signal = {"USR1", "INT"};
     config.evaluate = {maybe(length({updates})), whole()};
     config.log.every = length({updates});

@@ -128,7 +128,7 @@ TEST(Config, PlannedKeysMayHaveTheirDefault) {
 model: {preset: none, adapters: [], input: {prefix: 0, edge: none}}
 data: {on_bad_record: fail}
 train: {recompute: none, optimizer: {kind: adamw}}
-checkpoint: {async: false}
+checkpoint: {async: true}
 evaluate: {tasks: []}
 )"));
 }

@@ -113,7 +113,7 @@ void clean_partial(const fs::path& dir) {
   }
 }
 
-void keep_newest(const fs::path& dir, int keep, std::optional<int64_t> keep_every) {
+void keep_newest(const fs::path& dir, int keep, std::optional<int64_t> keep_every, const SavePoint& at_point) {
   const auto folders = list_checkpoints(dir);
   for (size_t i = static_cast<size_t>(std::max(keep, 1)); i < folders.size(); ++i) {
     if (keep_every && *keep_every > 0 && *update_of(folders[i].filename().string()) % *keep_every == 0) {
@@ -123,6 +123,7 @@ void keep_newest(const fs::path& dir, int keep, std::optional<int64_t> keep_ever
     const auto hidden = temporary_name(folders[i]);
     remove_path(hidden);
     rename_path(folders[i], hidden);
+    if (at_point) at_point("save-clean");
     remove_path(hidden);
   }
 }

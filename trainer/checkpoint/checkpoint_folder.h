@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,12 +22,15 @@ namespace lmnet {
 /// `step-000001000` for update 1000.
 std::string folder_name(int64_t update);
 
+/// Called at points of a save where tests break it (trainer/fault_hook.h).
+using SavePoint = std::function<void(const char*)>;
+
 /// Writes one checkpoint, all ranks together; the caller agrees on failures and puts a barrier between the steps:
 /// prepare() on rank 0 | add() and hand_in() on every rank | finish() on rank 0. A checkpoint that is never finished is
 /// never listed, and clean_partial() removes its leftovers.
 class CheckpointWriter {
  public:
-  CheckpointWriter(std::filesystem::path checkpoints_dir, int64_t update, int rank);
+  CheckpointWriter(std::filesystem::path checkpoints_dir, int64_t update, int rank, SavePoint at_point = nullptr);
 
   /// The folder while it is written.
   std::filesystem::path temporary() const;
@@ -55,6 +59,7 @@ class CheckpointWriter {
   std::filesystem::path dir_;
   int64_t update_;
   int rank_;
+  SavePoint at_point_;
   std::map<std::string, std::unique_ptr<TensorFileWriter>> files_;  // by name
 };
 
@@ -67,7 +72,8 @@ void clean_partial(const std::filesystem::path& dir);
 
 /// Removes the complete checkpoints beyond the `keep` newest (at least one stays), except those of every
 /// `keep_every`-th update.
-void keep_newest(const std::filesystem::path& dir, int keep, std::optional<int64_t> keep_every = std::nullopt);
+void keep_newest(const std::filesystem::path& dir, int keep, std::optional<int64_t> keep_every = std::nullopt,
+                 const SavePoint& at_point = nullptr);
 
 /// Reads the manifest of a checkpoint and checks that every file is there in full, with `verify` also its CRC.
 Manifest open_checkpoint(const std::filesystem::path& folder, bool verify = false);

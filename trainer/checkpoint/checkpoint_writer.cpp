@@ -12,8 +12,11 @@
 namespace lmnet {
 namespace fs = std::filesystem;
 
-CheckpointWriter::CheckpointWriter(fs::path checkpoints_dir, int64_t update, int rank)
-    : dir_(std::move(checkpoints_dir)), update_(update), rank_(rank) {}
+CheckpointWriter::CheckpointWriter(fs::path checkpoints_dir, int64_t update, int rank, SavePoint at_point)
+    : dir_(std::move(checkpoints_dir)),
+      update_(update),
+      rank_(rank),
+      at_point_(at_point ? std::move(at_point) : [](const char*) {}) {}
 
 fs::path CheckpointWriter::temporary() const {
   return temporary_name(dir_ / folder_name(update_));
@@ -44,6 +47,7 @@ void CheckpointWriter::add(const std::string& kind, const std::string& name, con
 void CheckpointWriter::hand_in() {
   Manifest part;
   for (const auto& [name, file] : files_) {
+    if (name != files_.begin()->first) at_point_("save-file");
     add_file(part, name, file->finish());
   }
   files_.clear();
@@ -72,6 +76,7 @@ fs::path CheckpointWriter::finish(Manifest manifest, std::string_view config_yam
   add_text(manifest, "config.yaml", config_yaml);
   add_text(manifest, "state.json", state_json);
   for (const auto& [name, text] : others) add_text(manifest, name, text);
+  at_point_("save-manifest");
   write_text(temporary() / "manifest.json", to_json(manifest));
   sync_folder(temporary());
   open_checkpoint(temporary());
@@ -85,6 +90,7 @@ fs::path CheckpointWriter::publish() const {
     remove_path(old);
     rename_path(folder, old);
   }
+  at_point_("save-rename");
   rename_path(temporary(), folder);
   sync_folder(dir_);
   remove_path(old);

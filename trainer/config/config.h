@@ -135,6 +135,9 @@ struct CheckpointConfig {
   std::optional<Span> every;  // updates; empty = only at the end and on signals
   int keep = 3;
   std::optional<Span> keep_every;
+  bool async = true;                    // written while training goes on
+  std::string busy = "wait";            // wait | skip: what a save does while another one is being written
+  std::string on_failure = "continue";  // continue | stop
   std::vector<std::string> on_signal = {"TERM", "USR1"};
   bool operator==(const CheckpointConfig&) const = default;
 };

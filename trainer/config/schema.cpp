@@ -352,7 +352,11 @@ Mapping<CheckpointConfig> checkpoint_keys() {
   keys.key("every", &Checkpoint::every, every, "between two checkpoints; none: at the end and on signals only")
       .key("keep", &Checkpoint::keep, small_whole(1), "how many of the newest stay")
       .key("keep_every", &Checkpoint::keep_every, every, "those of its multiples stay for good")
-      .constant<bool>("async", false, only(false, boolean(), "true"), "write while training goes on")
+      .key("async", &Checkpoint::async, boolean(), "write while training goes on")
+      .key("busy", &Checkpoint::busy, choice({"wait", "skip"}),
+           "what a checkpoint does that is due while another one is being written")
+      .key("on_failure", &Checkpoint::on_failure, choice({"continue", "stop"}),
+           "what a checkpoint that cannot be written does; continue: the next one that is due tries again")
       .key("on_signal", &Checkpoint::on_signal, set_of(choice({"TERM", "INT", "USR1", "USR2"}), signals, true),
            "which signals save and stop");
   return keys;
