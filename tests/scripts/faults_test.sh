@@ -11,7 +11,9 @@ breaks() {
   local expected=$1 text=$2 code=0
   shift 2
   rm -rf runs
-  timeout 60 "$root/launch/mpirun" "$@" >out.txt 2>&1 || code=$?
+  # Apart, since mpirun passes on both as they come, also in the middle of a line.
+  timeout 60 "$root/launch/mpirun" "$@" >out.txt 2>errors.txt || code=$?
+  cat errors.txt >>out.txt
   [ "$code" = "$expected" ] || fail "$*: ended with $code, not $expected: $(cat out.txt)"
   [ "$(grep -c '^lmnet: ' out.txt)" = 1 ] || fail "$*: not one cause: $(cat out.txt)"
   grep '^lmnet: ' out.txt | grep -qE -- "$text" || fail "$*: says nothing of \"$text\": $(cat out.txt)"
