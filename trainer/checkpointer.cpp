@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
 #include <limits>
@@ -188,7 +189,9 @@ void Checkpointer::publish() {
 
 void Checkpointer::complete() {
   saved_ = saving_->state.run.updates;
-  say_(fmt::format("saved {} in {:.1f} s", (dir_ / folder_name(*saved_)).string(), seconds_since(saving_->start)));
+  const double seconds = seconds_since(saving_->start);
+  longest_ = std::max(longest_, seconds);
+  say_(fmt::format("saved {} in {:.1f} s", (dir_ / folder_name(*saved_)).string(), seconds));
   if (!saving_->note.empty()) say_(saving_->note);
   saving_.reset();
 }

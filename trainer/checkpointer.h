@@ -57,6 +57,8 @@ class Checkpointer {
   /// The update of the newest complete checkpoint; of a resumed run, of the one that it came from.
   std::optional<int64_t> saved() const { return saved_; }
   void resumed_at(int64_t update) { saved_ = update; }
+  /// Seconds that the longest save took, from its begin to its end.
+  double longest() const { return longest_; }
 
  private:
   struct Saving;
@@ -75,6 +77,7 @@ class Checkpointer {
   FaultHook faults_;
   std::unique_ptr<Saving> saving_;
   std::optional<int64_t> saved_;
+  double longest_ = 0;
   std::string failure_;  // of the last save, if it failed
 };
 

@@ -124,10 +124,14 @@ UpdateResult Engine::update(const Sequence& batch, const UpdateOptions& options)
         fmt::format("loss {} and gradient norm {} are not finite; no weight was changed: lower the "
                     "learning rate or look at this update's data",
                     result.loss, result.grad_norm));
+  apply(result, options);
+  return result;
+}
+
+void Engine::apply(const UpdateResult& result, const UpdateOptions& options) {
   double scale = options.clip > 0 && result.grad_norm > options.clip ? options.clip / (result.grad_norm + 1e-6) : 1.0;
   options.before_change();
   optimizer_->update(options.lr, scale);
-  return result;
 }
 
 LossSum Engine::loss(const Sequence& batch) {

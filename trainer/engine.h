@@ -80,6 +80,8 @@ class Engine {
   /// the optimiser is not sharded (Optimizer::visit puts them together).
   UpdateResult gradients(const Sequence& batch, int64_t micro_batch, bool stop = false, const LossRule& rule = {},
                          const SaveVote& save = {});
+  /// The second half: clips them and changes the weights. Left out where an update is not to be made, on all ranks.
+  void apply(const UpdateResult& result, const UpdateOptions& options);
 
   /// Loss over all ranks, each replica giving its own rows (possibly none).
   LossSum loss(const Sequence& batch);

@@ -12,6 +12,7 @@ Phases::Phases(Communicator& world, const ParallelConfig::Timeouts& timeouts)
 void Phases::enter(Phase phase, int64_t update) {
   const auto begin = [&](std::string_view key, std::string name, double timeout) {
     name_ = std::move(name);
+    update_ = update;
     since_ = Clock::now();
     world_.enter(name_, std::chrono::milliseconds(static_cast<int64_t>(timeout * 1000)));
     faults_.enter(key, update);

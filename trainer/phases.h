@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "parallel/communicator.h"
 #include "trainer/clock.h"
@@ -20,6 +21,9 @@ class Phases {
   /// `update`: the one that is made, saved or evaluated; 0 at the start of the run.
   void enter(Phase phase, int64_t update);
 
+  /// A point inside the present phase, of which only LMNET_FAULT hears.
+  void reach(std::string_view point) { faults_.enter(point, update_); }
+
   /// `update 12, for 3.4 s`
   std::string describe() const;
 
@@ -28,6 +32,7 @@ class Phases {
   ParallelConfig::Timeouts timeouts_;
   FaultHook faults_;
   std::string name_;
+  int64_t update_ = 0;
   Clock::time_point since_ = Clock::now();
 };
 

@@ -1,15 +1,18 @@
 #include "trainer/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <span>
 
 #include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/run_lease.h"
 
 namespace lmnet {
 
@@ -31,6 +34,12 @@ fs::path RunFolder::log(int rank) const {
 
 std::vector<std::string> RunFolder::compare(const Config& config) const {
   return changes_on_resume(load_config(folder_ / "config.yaml"), config, folder_.string());
+}
+
+void RunFolder::create() const {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) throw_file_error("write", folder_, error.value());
 }
 
 void RunFolder::open(const Config& config, const std::string& plan) const {
@@ -65,11 +74,16 @@ void RunFolder::set_damaged_aside(int64_t update) const {
   }
 }
 
-void RunFolder::add_metrics(const Json& line) const {
-  fs::path file = folder_ / "metrics.jsonl";
-  std::ofstream out(file, std::ios::binary | std::ios::app);
-  out << line.dump() << std::endl;
-  if (!out) throw_file_error("write", file, errno);
+void RunFolder::add_metrics(const std::string& lines) const {
+  const fs::path path = folder_ / "metrics.jsonl";
+  FileDescriptor file(path, O_WRONLY | O_CREAT);
+  const uint64_t end = file.size();
+  try {
+    file.write(std::as_bytes(std::span(lines)), end);
+  } catch (const CheckpointError&) {
+    ::truncate(path.c_str(), static_cast<off_t>(end));
+    throw;
+  }
 }
 
 void RunFolder::set_status(const Status& status) const {
@@ -80,6 +94,8 @@ void RunFolder::set_status(const Status& status) const {
                        {"reason", status.reason},
                        {"code", status.code},
                        {"update", status.update},
+                       {"restart", status.restart},
+                       {"host", this_process().host},
                        {"pid", getpid()},
                        {"time", now()}}
                           .dump(1) +
@@ -92,7 +108,8 @@ RunFolder::Status RunFolder::status() const {
   if (!path_exists(file)) return {};
   const Json json = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return {};
-  return {json.value("state", ""), json.value("reason", ""), json.value("code", 0), json.value("update", int64_t{0})};
+  return {json.value("state", ""), json.value("reason", ""), json.value("code", 0), json.value("update", int64_t{0}),
+          json.value("restart", 0)};
 }
 
 }  // namespace lmnet

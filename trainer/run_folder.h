@@ -27,7 +27,9 @@ class RunFolder {
   /// changes lawfully, a line each.
   std::vector<std::string> compare(const Config& config) const;
 
-  /// Makes the folder and writes the effective config and the plan. Notes where it is in the file that the environment
+  /// Makes the folder itself, empty.
+  void create() const;
+  /// Writes the effective config and the plan. Notes where it is in the file that the environment
   /// variable LMNET_JOB names, for launch/mpirun: what ended a rank that was killed stands in no rank's power to tell.
   void open(const Config& config, const std::string& plan) const;
 
@@ -37,13 +39,15 @@ class RunFolder {
 
   /// Drops the metrics of updates after `update`, so that each update stands there once after a resume.
   void cut_metrics(int64_t update) const;
-  void add_metrics(const nlohmann::ordered_json& line) const;
+  /// Appends whole lines, or nothing.
+  void add_metrics(const std::string& lines) const;
 
   struct Status {
     std::string state;  // starting, running, stopped, done, failed
     std::string reason;
     int code = 0;
     int64_t update = 0;
+    int restart = 0;  // how often the run was started before
   };
   void set_status(const Status& status) const;
   /// What status.json tells; nothing and 0 without one.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "parallel/errors.h"
+#include "trainer/checkpoint/errors.h"
 #include "trainer/describe.h"
 #include "trainer/together.h"
 
@@ -13,17 +14,17 @@ namespace lmnet {
 RunReport::RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts)
     : folder_(folder), world_(world), hosts_(hosts), first_(world.rank() == 0) {}
 
-void RunReport::open() {
+void RunReport::open(int restart) {
+  restart_ = restart;
   log_.emplace(folder_.log(world_.rank()));
-  for (const std::string& text : std::exchange(kept_back_, {})) say(text);
+  for (const std::string& text : std::exchange(before_log_, {})) log_->info(text);
 }
 
 void RunReport::say(const std::string& text) {
-  if (!log_) {
-    kept_back_.push_back(text);
-    return;
-  }
-  log_->info(text);
+  if (log_)
+    log_->info(text);
+  else
+    before_log_.push_back(text);
   if (!first_) return;
   fmt::print("{}\n", text);
   std::fflush(stdout);
@@ -34,20 +35,35 @@ void RunReport::open_tensorboard(int64_t update, const std::string& config_yaml,
   tensorboard_->describe(config_yaml, draw_topology(graph), graph);
 }
 
-void RunReport::metrics(const nlohmann::ordered_json& line) {
-  if (!first_) return;
-  folder_.add_metrics(line);
-  if (tensorboard_) tensorboard_->add(line);
+void RunReport::try_to_write(const std::function<void()>& write) {
+  try {
+    write();
+    warned_ = false;
+  } catch (const CheckpointError& error) {
+    if (!warned_) say(fmt::format("warning: {}; the run goes on", error.what()));
+    warned_ = true;
+  }
 }
 
-void RunReport::status(const RunFolder::Status& status) {
-  if (first_) folder_.set_status(status);
+void RunReport::metrics(const nlohmann::ordered_json& line) {
+  if (!first_) return;
+  unwritten_ += line.dump() + "\n";
+  try_to_write([&] {
+    folder_.add_metrics(unwritten_);
+    unwritten_.clear();
+  });
+  if (tensorboard_) try_to_write([&] { tensorboard_->add(line); });
+}
+
+void RunReport::status(const std::string& state, int64_t update, const std::string& reason, int code) {
+  const int restart = log_ ? restart_ : folder_.status().restart;
+  if (first_) try_to_write([&] { folder_.set_status({state, reason, code, update, restart}); });
   told_ = Clock::now();
 }
 
 void RunReport::running(int64_t update, bool now) {
   constexpr double heartbeat = 10;
-  if (first_ && (now || seconds_since(told_) > heartbeat)) status({"running", "", 0, update});
+  if (first_ && (now || seconds_since(told_) > heartbeat)) status("running", update);
 }
 
 std::string RunReport::here() const {
@@ -65,7 +81,8 @@ void RunReport::failed(const std::exception& error, const std::string& what, int
   const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
   // Refused before it began, it leaves the run that lies there where it stood.
   folder_.set_status({"failed", own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error),
-                      exit_code(error), log_ ? update : folder_.status().update});
+                      exit_code(error), log_ ? update : folder_.status().update,
+                      log_ ? restart_ : folder_.status().restart});
 }
 
 }  // namespace lmnet

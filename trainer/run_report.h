@@ -1,5 +1,6 @@
 #pragma once
 #include <exception>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -20,15 +21,18 @@ class RunReport {
   /// `hosts` are those of the ranks of `world`; all outlive it.
   RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts);
 
-  /// From here on there is a run folder, and what was said before is told.
-  void open();
+  /// From here on there is a run folder, and a log, to which what was said before goes too. `restart`: how often the
+  /// run was started before.
+  void open(int restart);
+  bool opened() const { return log_.has_value(); }
 
   /// Where the run goes on, and what it is, for TensorBoard, which gets the metrics from here on.
   void open_tensorboard(int64_t update, const std::string& config_yaml, const Graph& graph);
 
   void say(const std::string& text);
+  /// What cannot be written for the moment, on a full disk, is kept for later; the run goes on.
   void metrics(const nlohmann::ordered_json& line);
-  void status(const RunFolder::Status& status);
+  void status(const std::string& state, int64_t update, const std::string& reason = "", int code = 0);
   /// Tells that the run goes on, unless that is already known and not asked for: a status.json that is older than
   /// 10 s is of a run that makes no updates.
   void running(int64_t update, bool now);
@@ -39,6 +43,7 @@ class RunReport {
 
  private:
   std::string here() const;
+  void try_to_write(const std::function<void()>& write);
 
   const RunFolder& folder_;
   const Communicator& world_;
@@ -46,7 +51,10 @@ class RunReport {
   bool first_;  // rank 0
   std::optional<Log> log_;
   std::optional<TensorBoard> tensorboard_;
-  std::vector<std::string> kept_back_;
+  std::vector<std::string> before_log_;
+  std::string unwritten_;  // lines of metrics
+  bool warned_ = false;    // that something cannot be written
+  int restart_ = 0;
   Clock::time_point told_ = Clock::now();
 };
 

@@ -28,6 +28,8 @@ std::string to_json(const RunState& state, const NetworkShape& shape, const std:
                       {"restart", state.restart},
                       {"seed", state.seed},
                       {"streams", state.streams},
+                      {"guard", state.guard},
+                      {"evaluation_due", state.evaluation_due},
                       {"backbone", nlohmann::json::parse(shape.backbone.to_json())}};
   if (!shape.groups.empty()) json["group_backbones"] = group_backbones(shape);
   for (const auto& [part, count] : steps) json["optimizer_steps"][std::string(to_string(part))] = count;
@@ -45,7 +47,9 @@ RunState parse_state(const CheckpointReader& checkpoint) {
                    json.at("restart"),
                    json.at("streams"),
                    json.at("seed"),
-                   {}};
+                   {},
+                   json.value("guard", nlohmann::json()),
+                   json.value("evaluation_due", false)};
     nlohmann::json positions = json.value("stream_positions", nlohmann::json::object());
     for (const auto& [stream, position] : positions.items())
       state.stream_states.push_back({std::stoll(stream), position.dump()});

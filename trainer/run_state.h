@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct RunState {
   int64_t streams = 0;  // S
   uint64_t seed = 1;
   std::vector<StreamState> stream_states;  // of all streams
+  nlohmann::json guard;                    // UpdateGuard's
+  bool evaluation_due = false;             // the one of the last update was not made
 };
 /// `steps`: the optimiser's, of each part that ever trained.
 std::string to_json(const RunState& state, const NetworkShape& shape, const std::map<Parameter::Part, int64_t>& steps);

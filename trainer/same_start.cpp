@@ -6,11 +6,15 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
+#include <thread>
 
+#include "model/graph/errors.h"
 #include "trainer/build_id.h"
 #include "trainer/describe.h"
 #include "trainer/run_check.h"
+#include "trainer/run_lease.h"
 #include "trainer/sources.h"
 #include "trainer/together.h"
 
@@ -116,6 +120,23 @@ void require_same_data(Communicator& world, std::span<const std::string> hosts, 
     for (const auto* list : {&config.data.train, &config.data.validation})
       for (const Source& source : sources(config.data, *list)) look(source);
   require_same(world, hosts, facts, "let all hosts see the same files of data");
+}
+
+void require_shared_folder(Communicator& world, std::span<const std::string> hosts, const std::filesystem::path& folder,
+                           const std::string& lease_id) {
+  const std::string id = gather_texts(world, lease_id)[0];
+  together(world, [&] {
+    // A host may keep what it knows of a shared folder for a few seconds.
+    constexpr std::chrono::milliseconds interval{100}, patience{5000};
+    for (auto waited = interval; look_at_lease(folder).holder.id != id; waited += interval) {
+      if (waited > patience)
+        throw ConfigError(
+            fmt::format("rank {} on {} does not see {} that rank 0 on {} has made: run.dir must lie on a "
+                        "disk that all hosts share",
+                        world.rank(), hosts[world.rank()], folder.string(), hosts[0]));
+      std::this_thread::sleep_for(interval);
+    }
+  });
 }
 
 }  // namespace lmnet

@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <span>
 #include <string>
 #include <utility>
@@ -29,5 +30,9 @@ void require_same_plan(Communicator& world, std::span<const std::string> hosts, 
 
 /// The same files of data, by name and size, on all ranks that read them (`reads`).
 void require_same_data(Communicator& world, std::span<const std::string> hosts, const Config& config, bool reads);
+
+/// All ranks see the run folder that rank 0 has taken: its lease has this id (rank 0's counts). Throws AgreedError.
+void require_shared_folder(Communicator& world, std::span<const std::string> hosts, const std::filesystem::path& folder,
+                           const std::string& lease_id);
 
 }  // namespace lmnet

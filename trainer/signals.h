@@ -4,8 +4,9 @@
 
 namespace lmnet {
 
-/// Takes the named signals (`TERM`, `USR1`, …) as a wish to save and stop while it lives. The second one of a kind acts
-/// as if nobody had taken it. One at a time in a process.
+/// Takes the named signals (`TERM`, `USR1`, …) as a wish to save and stop while it lives. Another one that comes a
+/// second after the first or later acts as if nobody had taken it: it ends the process at once. One at a time in a
+/// process.
 class StopSignals {
  public:
   /// Throws ConfigError for a name it does not know.

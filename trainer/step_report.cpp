@@ -59,6 +59,7 @@ Json StepReport::metrics(const RunState& state) const {
           {"exchange_wait", result.exchange_seconds},
           {"memory_gib", memory_gib},
           {"batch_hash", fmt::format("{:016x}", batch_hash)},
+          {"skipped", skipped},
           {"restart", state.restart},
           {"time", std::time(nullptr)}};
 }

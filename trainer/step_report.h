@@ -16,6 +16,7 @@ struct StepReport {
   double memory_gib = 0;  // the most that this rank ever held
   int64_t tokens_per_update = 0, all_updates = 0;
   uint64_t batch_hash = 0;
+  int64_t skipped = 0;  // updates so far that changed no weight
 
   /// `update 120/2000 · 15.7 Mt · loss 2.3412 · norm 0.81 · lr 2.9e-4 · 1.92 s · 8529 tok/s · 31.2 GiB · 1 h 00 min
   /// left`; from 1 % of the time on with what it waited for data

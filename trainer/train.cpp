@@ -4,6 +4,7 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
@@ -16,6 +17,7 @@
 #include "trainer/run_check.h"
 #include "trainer/run_data.h"
 #include "trainer/run_folder.h"
+#include "trainer/run_lease.h"
 #include "trainer/run_report.h"
 #include "trainer/run_start.h"
 #include "trainer/same_start.h"
@@ -25,6 +27,7 @@
 #include "trainer/stop_wish.h"
 #include "trainer/together.h"
 #include "trainer/tokenizer_files.h"
+#include "trainer/update_guard.h"
 #include "trainer/validation.h"
 
 namespace lmnet {
@@ -40,9 +43,11 @@ class Run {
   int train();
 
  private:
+  void take_folder();
   void prepare();
   void choose_start();
   void open_data();
+  void claim_folder();
   void open_folder();
   void build_network();
   int train_stages();
@@ -50,6 +55,7 @@ class Run {
   bool train_stage();
   void one_update(const Schedule& schedule);
   void note_skipped(const std::vector<SkippedRecord>& met);
+  bool accepts(const UpdateResult& result);
   void validate();
   void save(bool last);
   bool due(const std::optional<Span>& every) const;
@@ -65,6 +71,8 @@ class Run {
   bool first_;  // rank 0 keeps the run folder
   RunFolder folder_;
   RunReport report_;
+  std::optional<RunLease> lease_;  // rank 0's
+  bool ours_ = false;              // the folder belongs to this run
   ModelSpec spec_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TextFiles tokenizer_files_;  // copied into checkpoints, which stand alone
@@ -77,6 +85,7 @@ class Run {
   std::optional<CheckpointReader> resumed_;  // until its tensors are read
   RunState state_;
   std::optional<int64_t> resumed_update_;  // of this run's own checkpoint that it goes on from
+  UpdateGuard guard_;
   int64_t tokens_per_update_ = 0, all_updates_ = 0;
   bool stop_ = false;
 };
@@ -89,11 +98,27 @@ Run::Run(Communicator& world, const Config& config, const std::vector<std::strin
       signals_(signals),
       where_(where),
       phases_(world, config.parallel.timeouts),
-      stop_wish_(signals, config.run.time_limit),
+      stop_wish_(signals, config.run, world.rank() == 0, std::getenv),
       first_(world.rank() == 0),
       folder_(config.run.folder()),
       report_(folder_, world, hosts),
-      skipped_(config.data.bad_record_limit) {}
+      skipped_(config.data.bad_record_limit),
+      guard_(config.train) {}
+
+/// How long a launcher that starts a run again lets it wait for the folder: the host that had it may be gone.
+std::chrono::seconds patience() {
+  const char* seconds = std::getenv("LMNET_LEASE_WAIT");
+  return std::chrono::seconds(seconds == nullptr ? 0 : std::atoi(seconds));
+}
+
+/// A run that lies there is nobody else's from here on. A new one makes its folder when nothing can be refused any
+/// more.
+void Run::take_folder() {
+  together(world_, [&] {
+    if (first_ && fs::exists(folder_.path())) lease_.emplace(folder_.path(), patience());
+  });
+  ours_ = folder_.exists();
+}
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
 void Run::prepare() {
@@ -116,7 +141,7 @@ void Run::choose_start() {
   together(world_, [&] {
     resumed_.emplace(start.checkpoint);
     state_ = parse_state(*resumed_);
-    ++state_.restart;
+    if (!state_.guard.is_null()) guard_.restore(state_.guard);
     changes_on_resume(config_of_checkpoint(*resumed_), config_, resumed_->folder().string());
     if (first_) require_tokenizer_of(resumed_->folder(), tokenizer_files_, config_.where);
     bool own = fs::weakly_canonical(resumed_->folder()).parent_path() == fs::weakly_canonical(folder_.checkpoints());
@@ -140,13 +165,36 @@ void Run::open_data() {
   state_.stream_states.clear();
 }
 
+/// From here on the folder belongs to this run, and nothing can be refused any more.
+void Run::claim_folder() {
+  std::string lease;
+  together(world_, [&] {
+    if (!first_) return;
+    if (!lease_) {
+      folder_.create();
+      lease_.emplace(folder_.path(), patience());
+      if (folder_.exists())
+        throw ConfigError(
+            fmt::format("{} has just become another run's; choose another run.name, or start again to "
+                        "go on with it",
+                        folder_.path().string()));
+    }
+    lease = lease_->id();
+  });
+  require_shared_folder(world_, hosts_, folder_.path(), lease);
+  ours_ = true;
+}
+
 void Run::open_folder() {
+  claim_folder();
   std::string picture = draw_topology(spec_.graph);
   const DeviceSpec device = device_spec(machine_of(where_.name(), hosts_));
   for (size_t stage = state_.stage; stage < config_.train.stages.size(); ++stage)
     picture += stage_table(config_, spec_, world_.size(), config_.train.stages[stage], device);
   together(world_, [&] {
     if (!first_) return;
+    state_.restart = folder_.exists() ? std::max(folder_.status().restart, state_.restart) + 1 : 0;
+    stop_wish_.forget_request();
     folder_.open(config_, picture);
     folder_.cut_metrics(state_.run.updates);
     if (config_.data.skip_bad_records) skipped_.open(folder_.path() / "skipped.jsonl");
@@ -154,8 +202,8 @@ void Run::open_folder() {
     folder_.set_damaged_aside(state_.run.updates);
     if (config_.log.tensorboard) report_.open_tensorboard(state_.run.updates, to_yaml(config_), spec_.graph);
   });
-  report_.open();
-  report_.status({"starting", "", 0, state_.run.updates});
+  report_.open(state_.restart);
+  report_.status("starting", state_.run.updates);
   std::string hosts = hosts_.front() + (hosts_.back() == hosts_.front() ? "" : " … " + hosts_.back());
   report_.say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids", folder_.path().string(),
                           TORCH_VERSION, world_.size(), hosts, picture, parameter_table(spec_, config_.train.stages),
@@ -179,6 +227,7 @@ void Run::build_network() {
 void Run::begin_stage() {
   const StageConfig& stage = config_.train.stages[state_.stage];
   engine_->begin_stage(parse_trains(stage));
+  if (state_.in_stage.updates == 0) guard_.begin_stage();
   if (resumed_) {
     together(world_, [&] { load_checkpoint(*resumed_, engine_->optimizer(), /*moments=*/true); });
     report_.say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
@@ -192,26 +241,24 @@ void Run::begin_stage() {
 void Run::one_update(const Schedule& schedule) {
   phases_.enter(Phase::step, state_.run.updates + 1);
   auto start = Clock::now();
+  phases_.reach("data");
   const TokenBatch batch = data_->next();
   note_skipped(data_->take_skipped());
   StepReport report;
   report.data_wait = seconds_since(start);
   report.batch_hash = data_->hash(batch);
+  if (lease_) lease_->require();
   UpdateOptions options;
   options.lr = learning_rates(config_.train.stages[state_.stage]);
   for (auto& [part, rate] : options.lr) rate *= schedule.factor(state_.in_stage);
   options.clip = config_.train.clip;
   options.micro_batch = config_.train.micro_batch;
   options.loss = {config_.train.loss.label_smoothing, config_.train.loss.epsilon};
-  options.stop = stop_wish_.here();
   options.save = checkpointer_->vote();
   options.before_change = [this] { checkpointer_->before_update(); };
-  UpdateResult result;
-  try {
-    result = engine_->update(to_sequence(batch), options);
-  } catch (const NonFiniteError& error) {
-    throw AgreedError(1, fmt::format("update {}: {}", state_.run.updates + 1, error.what()));
-  }
+  const UpdateResult result =
+      engine_->gradients(to_sequence(batch), options.micro_batch, stop_wish_.here(), options.loss, options.save);
+  if (accepts(result)) engine_->apply(result, options);
   stop_ = result.stop;
   for (Progress* progress : {&state_.run, &state_.in_stage}) {
     ++progress->updates;
@@ -220,6 +267,8 @@ void Run::one_update(const Schedule& schedule) {
   report.result = result;
   report.lr = options.lr;
   report.seconds = seconds_since(start);
+  stop_wish_.update_took(report.seconds);
+  report.skipped = guard_.skipped();
   report.memory_gib = peak_memory_gib(where_);
   report.tokens_per_update = tokens_per_update_;
   report.all_updates = all_updates_;
@@ -232,6 +281,7 @@ void Run::one_update(const Schedule& schedule) {
   }
   report_.running(state_.run.updates, due(config_.log.every));
   checkpointer_->take(result.save);
+  stop_wish_.save_took(checkpointer_->longest());
 }
 
 void Run::note_skipped(const std::vector<SkippedRecord>& met) {
@@ -241,21 +291,41 @@ void Run::note_skipped(const std::vector<SkippedRecord>& met) {
         fmt::format("{} bad records passed over, listed in {}", fresh, (folder_.path() / "skipped.jsonl").string()));
 }
 
+/// Whether the gradients of this update are good enough to change the weights.
+bool Run::accepts(const UpdateResult& result) {
+  if (result.targets == 0) return true;  // all zeros
+  const UpdateGuard::Verdict verdict = guard_.judge(result.loss, result.grad_norm);
+  const int64_t update = state_.run.updates + 1;
+  if (verdict == UpdateGuard::Verdict::stop)
+    throw AgreedError(1, fmt::format("update {}: {}; no weight was changed: lower the learning rate, look at this "
+                                     "update's data, or let train.on_nan and train.on_spike skip such updates",
+                                     update, guard_.reason()));
+  if (verdict == UpdateGuard::Verdict::skip)
+    report_.say(fmt::format("update {} is skipped: {} ({} so far)", update, guard_.reason(), guard_.skipped()));
+  return verdict == UpdateGuard::Verdict::make;
+}
+
 bool Run::due(const std::optional<Span>& every) const {
   return every && state_.run.updates % std::max<int64_t>(1, static_cast<int64_t>(every->value)) == 0;
 }
 
+/// One that a wish to stop breaks off is made when the run goes on.
 void Run::validate() {
-  if (validation_->empty()) return;
-  phases_.enter(Phase::evaluation, state_.run.updates);
-  ValidationResult result = validation_->run(*engine_);
-  report_.say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result.loss));
-  report_.metrics({{"update", state_.run.updates}, {"validation_loss", result.loss}, {"validation", result.by_source}});
+  if (!validation_->empty()) {
+    phases_.enter(Phase::evaluation, state_.run.updates);
+    const auto result = validation_->run(*engine_, [&] { return stop_ = stop_wish_.anywhere(world_); });
+    if (!result) return;
+    report_.say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result->loss));
+    report_.metrics(
+        {{"update", state_.run.updates}, {"validation_loss", result->loss}, {"validation", result->by_source}});
+  }
+  state_.evaluation_due = false;
 }
 
 /// `last`: the run ends here, so it waits until the checkpoint is complete.
 void Run::save(bool last) {
   phases_.enter(Phase::checkpoint, state_.run.updates);
+  state_.guard = guard_.state();
   const std::string& stage = config_.train.stages[state_.stage].name;
   if (last)
     checkpointer_->save_last(state_, data_->positions(), stage);
@@ -266,20 +336,26 @@ void Run::save(bool last) {
 /// Trains the present stage to its end; false when a signal stopped it.
 bool Run::train_stage() {
   Schedule schedule(config_.train.stages[state_.stage], tokens_per_update_);
-  while (!schedule.done(state_.in_stage)) {
+  if (state_.evaluation_due) validate();
+  while (!stop_ && !schedule.done(state_.in_stage)) {
     one_update(schedule);
-    if (due(config_.evaluate.every) || state_.run.updates == all_updates_) validate();
-    if (stop_ || due(config_.checkpoint.every)) save(/*last=*/stop_);
-    if (stop_) return false;
+    state_.evaluation_due = due(config_.evaluate.every) || state_.run.updates == all_updates_;
+    if (state_.evaluation_due && !stop_) validate();
+    if (!stop_ && due(config_.checkpoint.every)) save(/*last=*/false);
   }
-  return true;
+  if (stop_) save(/*last=*/true);
+  return !stop_;
 }
 
-/// The ranks have saved because one of them was told to stop.
+/// Nothing is lost: the ranks have saved, or not begun.
 int Run::stop() {
   const StopWish::Reason reason = stop_wish_.agree(world_);
-  report_.status({"stopped", reason.text + ", saved", reason.code, state_.run.updates});
-  report_.say(fmt::format("stopped by {} at update {}; start again to go on", reason.text, state_.run.updates));
+  const bool begun = report_.opened();
+  if (begun || ours_)
+    report_.status("stopped", begun ? state_.run.updates : folder_.status().update,
+                   fmt::format("{}, {}", reason.text, begun ? "saved" : "during start-up"), reason.code);
+  report_.say(fmt::format("stopped by {} {}; start again to go on", reason.text,
+                          begun ? fmt::format("at update {}", state_.run.updates) : "during start-up"));
   return reason.code;
 }
 
@@ -301,7 +377,7 @@ int Run::train_stages() {
   state_.in_stage.updates = Schedule(config_.train.stages.back(), tokens_per_update_).updates();
   state_.in_stage.tokens = state_.in_stage.updates * tokens_per_update_;
   save(/*last=*/true);
-  report_.status({"done", "", 0, state_.run.updates});
+  report_.status("done", state_.run.updates);
   report_.say(fmt::format("done · {} updates · {} in {}", state_.run.updates,
                           short_count(static_cast<double>(state_.run.tokens), "t"), folder_.path().string()));
   return 0;
@@ -310,15 +386,15 @@ int Run::train_stages() {
 int Run::train() {
   try {
     phases_.enter(Phase::start, 0);
-    prepare();
-    choose_start();
-    open_data();
-    build_network();
-    open_folder();
+    for (void (Run::*step)() : {&Run::take_folder, &Run::prepare, &Run::choose_start, &Run::open_data,
+                                &Run::build_network, &Run::open_folder}) {
+      (this->*step)();
+      if (stop_wish_.anywhere(world_)) return stop();
+    }
     return train_stages();
   } catch (const std::exception& error) {
     try {
-      report_.failed(error, phases_.describe(), state_.run.updates);
+      if (ours_ && !(lease_ && lease_->lost())) report_.failed(error, phases_.describe(), state_.run.updates);
     } catch (const std::exception&) {  // the first cause is what counts
     }
     throw;

@@ -23,7 +23,7 @@ Validation::Validation(const Config& config, const Tokenizer& tokenizer, Mesh& m
   }
 }
 
-ValidationResult Validation::run(Engine& engine) {
+std::optional<ValidationResult> Validation::run(Engine& engine, const std::function<bool()>& broken_off) {
   ValidationResult result;
   LossSum all;
   for (size_t s = 0; s < names_.size(); ++s) {
@@ -32,6 +32,7 @@ ValidationResult Validation::run(Engine& engine) {
     mesh_.world->all_reduce(calls, Reduction::max);
     LossSum sum;
     for (int64_t i = 0; i < calls.item<int64_t>(); ++i) {
+      if (broken_off()) return std::nullopt;
       TokenBatch batch;
       if (i < static_cast<int64_t>(batches_[s].size())) batch = batches_[s][i];
       at::Tensor rows = at::full({1}, batch.rows, at::kLong);

@@ -1,5 +1,7 @@
 #pragma once
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +25,9 @@ class Validation {
   bool empty() const { return names_.empty(); }
   /// Bad records that this rank passed over.
   const std::vector<SkippedRecord>& skipped() const { return skipped_; }
-  /// Collective; the same result on all ranks.
-  ValidationResult run(Engine& engine);
+  /// Collective; the same result on all ranks. `broken_off` is asked before each batch and answers alike on all ranks;
+  /// nothing comes of a validation that is.
+  std::optional<ValidationResult> run(Engine& engine, const std::function<bool()>& broken_off);
 
  private:
   Mesh& mesh_;

@@ -67,7 +67,7 @@ for layout in "1 1" "2 1" "2 2" "4 2"; do
   echo "ok: $n ranks, vertex $vp"
 done
 
-# A signal that comes while the program still starts stops it after its first update.
+# A signal that comes while the program still starts stops it before its first update.
 rm -rf runs
 "$lmnet" train tiny.yaml run.name=early >early.log 2>&1 &
 job=$!
@@ -81,7 +81,7 @@ kill -USR1 "$job"
 code=0
 wait "$job" || code=$?
 [ "$code" = 138 ] || fail "an early USR1 ended with $code: $(tail -3 early.log)"
-grep -q 'stopped by signal USR1 at update 1;' early.log || fail "an early USR1 did not stop the run: $(tail -3 early.log)"
+grep -q 'stopped by signal USR1 during start-up;' early.log || fail "an early USR1 did not stop the run: $(tail -3 early.log)"
 echo "ok: a signal during the start"
 
 # The tokenizer is the one that the checkpoint was trained with, whatever its path leads to now.

@@ -105,6 +105,13 @@ struct LossConfig {
   bool operator==(const LossConfig&) const = default;
 };
 
+/// What counts as a spike of loss or gradient norm.
+struct SpikeConfig {
+  int64_t window = 128;  // updates
+  double sigma = 6;      // standard deviations above their mean
+  bool operator==(const SpikeConfig&) const = default;
+};
+
 struct TrainConfig {
   int64_t global_batch = 0;  // sequences in one update
   int64_t micro_batch = 0;   // sequences of one replica in one forward; 0 = not given
@@ -112,6 +119,10 @@ struct TrainConfig {
   OptimizerConfig optimizer;
   double clip = 1.0;  // 0 = off
   LossConfig loss;
+  std::string on_nan = "stop";    // stop | skip
+  std::string on_spike = "none";  // none | skip | stop
+  SpikeConfig spike;
+  int64_t skip_limit = 10;  // updates in a row
   bool operator==(const TrainConfig&) const = default;
 };
 
@@ -190,9 +201,9 @@ std::vector<std::pair<std::string, std::string>> values_of(const Config& config)
 /// What differs between the config of an existing run and a new one.
 struct ConfigDifference {
   std::string key, old_value, new_value;
-  bool allowed;  // parallel.*, train.micro_batch, until, further stages, checkpoint.*, log.*, evaluate.*,
-                 // run.time_limit, run.name, run.dir, run.resume, data.readers, data.on_bad_record,
-                 // data.bad_record_limit
+  bool allowed;  // parallel.*, train.micro_batch, until, further stages, train.on_nan, train.on_spike, train.spike.*,
+                 // train.skip_limit, checkpoint.*, log.*, evaluate.*, run.time_limit, run.name, run.dir, run.resume,
+                 // data.readers, data.on_bad_record, data.bad_record_limit
 };
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
 

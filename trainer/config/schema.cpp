@@ -283,6 +283,13 @@ Mapping<LossConfig> loss_keys() {
   return keys;
 }
 
+Mapping<SpikeConfig> spike_keys() {
+  Mapping<SpikeConfig> keys;
+  keys.key("window", &SpikeConfig::window, whole(2), "updates whose mean and deviation are compared with")
+      .key("sigma", &SpikeConfig::sigma, real(above_zero()), "how many deviations above the mean are a spike");
+  return keys;
+}
+
 Mapping<TrainConfig> train_keys() {
   Mapping<TrainConfig> keys;
   keys.key("global_batch", &TrainConfig::global_batch, given(whole(1)), "sequences in one update", Need::to_train)
@@ -293,6 +300,11 @@ Mapping<TrainConfig> train_keys() {
       .section("optimizer", &TrainConfig::optimizer, optimizer_keys())
       .key("clip", &TrainConfig::clip, real(zero_or_above()), "largest norm of the gradient; 0 = off")
       .section("loss", &TrainConfig::loss, loss_keys())
+      .key("on_nan", &TrainConfig::on_nan, choice({"stop", "skip"}),
+           "what a loss or norm that is not finite does; skip: no weight changes, the data goes on")
+      .key("on_spike", &TrainConfig::on_spike, choice({"none", "skip", "stop"}), "what a spike of loss or norm does")
+      .section("spike", &TrainConfig::spike, spike_keys())
+      .key("skip_limit", &TrainConfig::skip_limit, whole(1), "a run stops where it would skip more updates in a row")
       .constant<std::string>("recompute", "none", choice({"none"}, {"blocks"}), "forward again instead of keeping")
       .check([](TrainConfig& train, const Node& node, const std::string& path) {
         if (const Node* stages = node.find("stages")) name_stages(train.stages, *stages, join(path, "stages"));
