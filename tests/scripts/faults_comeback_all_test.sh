@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# The same of 150 runs.
+# labels: all serial
+exec "$(dirname "${BASH_SOURCE[0]}")/../faults/comeback"
