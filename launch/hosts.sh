@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # agent: launch/mpirun sets it
-# Sourced by launch/mpirun: the hosts of a job. `hosts` is an array of lines `NAME SLOTS` (SLOTS empty: not said), as
+# shellcheck disable=SC2154 # agent, program, …: launch/mpirun sets them
+# Sourced by launch/mpirun, whose words it uses: the hosts of a job. `hosts` is an array of lines `NAME SLOTS` (SLOTS empty: not said), as
 # --hosts or a hostfile give them.
 
 # hosts_of_list h1:2,h2 and hosts_of_file FILE fill `hosts`.
@@ -62,4 +62,42 @@ write_hosts() {
   printf '%s\n' "${hosts[@]}" | while read -r name slots; do
     echo "$name${slots:+ slots=$slots}"
   done >"$1"
+}
+
+# compare_hosts: refuses where a host does not see the same program, config, data and folder of runs as the first one.
+compare_hosts() {
+  local folder probe='' words=() word
+  folder=$("${program[@]}" --print-config | sed -n '/^run:/,/^[a-z]/s/^  dir: *//p' | tr -d "\"'")
+  [ -n "$folder" ] || exit 2 # the config is refused, and why has been said
+  # A new folder of runs comes into its parent; where that is not there either, the ranks will find out.
+  for folder in "$folder" "$(dirname "$(realpath -m "$folder")")"; do
+    [ -n "$probe" ] || probe=$(mktemp -p "$folder" .lmnet-probe-XXXXXX 2>/dev/null) || true
+  done
+  for word in "${program[@]}"; do
+    if [ "$word" = train ]; then words+=(check ${probe:+"--sees=$probe"}); else words+=("$word"); fi
+  done
+  # shellcheck disable=SC2016 # the other host expands it
+  mpirun "${placed[@]}" --map-by ppr:1:node --bind-to none "${mca[@]}" "${handed[@]}" bash -c '
+    host=$(hostname)
+    if command -v "$1" >/dev/null; then "$@" 2>&1; else printf "the program\t%s is not there\n" "$1"; fi |
+      while IFS= read -r line; do printf "%s\t%s\n" "$host" "$line"; done' _ "${words[@]}" >"$errors.seen" </dev/null ||
+    refuse "the hosts cannot be looked at (above)"
+  [ -z "$probe" ] || rm -f "$probe"
+  awk -F'\t' -v probe="$probe" '
+    !($1 in seen) { seen[$1]; host[++hosts] = $1 }
+    !($2 in known) { known[$2]; name[++names] = $2 }
+    { value[$1, $2] = $3 }
+    END {
+      for (n = 1; n <= names; ++n)
+        for (h = 2; h <= hosts; ++h) {
+          one = value[host[1], name[n]]
+          other = value[host[h], name[n]]
+          if (one == other) continue
+          printf "%s has %s %s, %s has %s", host[1], name[n] == probe ? "the folder of runs" : name[n],
+            one == "" ? "nothing" : one, host[h], other == "" ? "nothing" : other
+          exit
+        }
+    }' "$errors.seen" >"$errors.differs"
+  [ ! -s "$errors.differs" ] ||
+    refuse "$(<"$errors.differs"); all hosts must see the same program, config, data and run.dir"
 }

@@ -28,6 +28,12 @@ void print_error(const std::string& text) {
 /// Of two threads that end the process because of one failure, one says why.
 class LastWord {
  public:
+  /// For the communication thread, of what it has found: the main one may take long to unwind, and others may end this
+  /// process before.
+  void tell(const CommunicationError& error) {
+    if (!said_.test_and_set()) print_error(error.what());
+  }
+
   /// For the communication thread, where the main one is stuck. It takes no lock that another thread may hold.
   void end_process(const CommunicationError& error) {
     const auto* elsewhere = dynamic_cast<const RankFailed*>(&error);
@@ -69,7 +75,9 @@ int tell(const std::exception& error) {
 int on_ranks(int argc, char** argv, const std::function<int(const MpiRuntime&, Communicator&)>& body) {
   LastWord last_word;
   try {
-    MpiRuntime runtime(argc, argv, [&](const CommunicationError& error) { last_word.end_process(error); });
+    MpiRuntime runtime(
+        argc, argv, [&](const CommunicationError& error) { last_word.end_process(error); }, kSetUpTimeout,
+        [&](const CommunicationError& error) { last_word.tell(error); });
     const std::unique_ptr<Communicator> world = runtime.world(kSetUpTimeout);
     try {
       const auto& hosts = runtime.hosts();

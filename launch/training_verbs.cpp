@@ -6,6 +6,7 @@
 #include "launch/ranks.h"
 #include "launch/verb.h"
 #include "trainer/bench.h"
+#include "trainer/build_id.h"
 #include "trainer/config/config.h"
 #include "trainer/run_check.h"
 #include "trainer/same_start.h"
@@ -86,6 +87,31 @@ class Train final : public Verb {
   MachineOptions machine_;
 };
 
+class Check final : public Verb {
+ public:
+  Check() : Verb("check", "what this host sees of a run: the program, its config and its data; launch/mpirun compares") {}
+
+  void describe(CLI::App& app) override {
+    app.add_option("CONFIG", config_.file, "a YAML file")->required();
+    add_overrides(app, config_.overrides);
+    app.add_option("--sees", sees_, "also whether this file is there");
+  }
+
+  int run(ProgramArguments) override {
+    const Config config = config_.load();
+    std::vector<Fact> facts = {{"LMNet", build_id()}};
+    if (!sees_.empty()) facts.emplace_back(sees_, std::filesystem::exists(sees_) ? "there" : "not there");
+    for (auto& fact : data_facts(config)) facts.push_back(std::move(fact));
+    for (auto& fact : values_of(config)) facts.push_back(std::move(fact));
+    for (const auto& [name, value] : facts) fmt::print("{}\t{}\n", name, value);
+    return 0;
+  }
+
+ private:
+  ConfigWords config_;
+  std::string sees_;
+};
+
 class Bench final : public Verb {
  public:
   Bench() : Verb("bench", "measure speed on random weights and tokens, or that of the data") {}
@@ -118,6 +144,7 @@ Verbs training_verbs() {
   Verbs verbs;
   verbs.push_back(std::make_unique<Train>());
   verbs.push_back(std::make_unique<Bench>());
+  verbs.push_back(std::make_unique<Check>());
   return verbs;
 }
 

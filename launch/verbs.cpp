@@ -18,7 +18,7 @@
 namespace lmnet {
 namespace {
 
-const std::vector<std::string> kPlanned = {"prepare", "submit", "status", "stop", "serve", "report"};
+const std::vector<std::string> kPlanned = {"prepare", "serve", "report"};
 const std::vector<std::string> kPlannedOptions = {"--task"};
 
 std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
@@ -71,7 +71,7 @@ int print_help(const CLI::App& app, const std::string& topic) {
 
 Verbs all_verbs() {
   Verbs all;
-  for (Verbs (*group)() : {training_verbs, text_verbs, folder_verbs, sweep_verbs})
+  for (Verbs (*group)() : {training_verbs, text_verbs, folder_verbs, run_verbs, sweep_verbs})
     std::ranges::move(group(), std::back_inserter(all));
   return all;
 }

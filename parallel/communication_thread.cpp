@@ -18,6 +18,8 @@ using namespace std::chrono_literals;
 constexpr size_t part_bytes = size_t{8} << 20;
 /// How long a failure may take to reach the other ranks.
 constexpr auto telling_time = 1s;
+/// Ranks that find a failure so soon after each other have found the same.
+constexpr auto same_moment = 150ms;
 /// After the last collective the next one may come at once: to sleep and to be woken takes longer.
 constexpr auto hope_for_more = 50us;
 /// How often a thread without work looks for failures of others.
@@ -73,6 +75,11 @@ void CommunicationThread::set_names(std::vector<std::string> names) {
 void CommunicationThread::enter(std::string phase, std::chrono::milliseconds timeout) {
   const std::lock_guard lock(mutex_);
   phase_ = std::make_shared<Operation::Phase>(Operation::Phase{std::move(phase), timeout});
+}
+
+void CommunicationThread::tell_failures_with(TellFailure tell) {
+  const std::lock_guard lock(mutex_);
+  tell_failure_ = std::move(tell);
 }
 
 void CommunicationThread::end_process_with(EndProcess end, std::chrono::milliseconds grace) {
@@ -309,14 +316,45 @@ Failure CommunicationThread::failure_of(const Operation& operation, std::string_
           .noticed_here = true};
 }
 
+/// Tells all ranks of a failure of this one, and people of one that was found here. Where others have found one at the
+/// same moment, that of the first rank is the failure; an error that no wait has brought about comes before them all.
+void CommunicationThread::tell_others(Failure& failure) {
+  try {
+    transport_->tell(failure, telling_time);
+    const SteadyClock::time_point end = SteadyClock::now() + same_moment;
+    while (failure.noticed_here && SteadyClock::now() < end) {
+      if (const std::optional<Failure> other = transport_->hear()) {
+        if (other->code != failure.code || other->rank < rank_) {
+          failure = *other;
+        }
+        break;
+      }
+      std::this_thread::sleep_for(1ms);
+    }
+  } catch (const std::exception&) {
+    // Those that are not told find out by their time-outs.
+  }
+  TellFailure tell;
+  {
+    const std::lock_guard lock(mutex_);
+    tell = tell_failure_;
+  }
+  if (tell && failure.noticed_here) {
+    tell(CommunicationError(failure.cause));
+  }
+}
+
 /// Ends everything with the first failure of all. The others are told unless it comes from them.
-void CommunicationThread::break_off(const Failure& failure) {
+void CommunicationThread::break_off(Failure failure) {
   if (broken_) {
     return;
   }
   broken_ = true;
   broken_at_ = SteadyClock::now();
   transport_->cancel_all();
+  if (failure.rank == rank_) {
+    tell_others(failure);
+  }
   const auto shared = std::make_shared<const Failure>(failure);
   std::vector<std::shared_ptr<Operation>> ended;
   {
@@ -337,13 +375,6 @@ void CommunicationThread::break_off(const Failure& failure) {
   queues_.clear();
   for (const std::shared_ptr<Operation>& operation : ended) {
     operation->finish(shared);
-  }
-  if (failure.rank == rank_) {
-    try {
-      transport_->tell(failure, telling_time);
-    } catch (const std::exception&) {
-      // Those that are not told find out by their time-outs.
-    }
   }
   const std::lock_guard lock(mutex_);
   told_ = true;

@@ -39,6 +39,9 @@ class CommunicationThread {
   void enter(std::string phase, std::chrono::milliseconds timeout);
   /// See Communicator::fail(). Returns when the others are told, or after little more than a second.
   void fail(const std::string& cause, int code) noexcept;
+  /// `tell` is called by the communication thread with a failure that it has found, before it ends anything: the other
+  /// ranks know of it by then, and may end this process. Of several ranks that find one at the same moment, one tells.
+  void tell_failures_with(TellFailure tell);
   /// `end` is called by the communication thread `grace` after a failure, when the process should be gone.
   void end_process_with(EndProcess end, std::chrono::milliseconds grace = std::chrono::seconds(5));
 
@@ -66,7 +69,8 @@ class CommunicationThread {
   void check(const Operation& operation, const Arrival& arrival) const;
   void check_time(const Queue& queue, SteadyClock::time_point now) const;
   Failure failure_of(const Operation& operation, std::string_view what) const;
-  void break_off(const Failure& failure);
+  void break_off(Failure failure);
+  void tell_others(Failure& failure);
   void end_ignored_process(SteadyClock::time_point now);
   void abandon();
 
@@ -84,6 +88,7 @@ class CommunicationThread {
   std::shared_ptr<const Failure> failure_;
   bool told_ = false;                              // all others of it
   std::optional<SteadyClock::time_point> closed_;  // then the thread is to end
+  TellFailure tell_failure_;
   EndProcess end_process_;
   std::chrono::milliseconds grace_{};
   std::atomic<int> unfinished_ = 0;

@@ -30,6 +30,9 @@ class RankFailed : public CommunicationError {
 /// (none: this rank's own device).
 std::string no_answer(std::span<const std::string> silent, std::chrono::duration<double> waited);
 
+/// Says why the job fails, where this rank has found it.
+using TellFailure = std::function<void(const CommunicationError&)>;
+
 /// Ends the process because of an error that the thread it was meant for has not taken up.
 using EndProcess = std::function<void(const CommunicationError&)>;
 

@@ -137,11 +137,13 @@ MpiRuntime::Session::~Session() {
   }
 }
 
-MpiRuntime::MpiRuntime(int& argc, char**& argv, EndProcess end_process, std::chrono::milliseconds timeout)
+MpiRuntime::MpiRuntime(int& argc, char**& argv, EndProcess end_process, std::chrono::milliseconds timeout,
+                       TellFailure tell_failure)
     : session_(argc, argv, std::move(end_process), timeout),
       thread_(std::make_shared<CommunicationThread>(make_transport(session_.end_process, timeout),
                                                     std::make_shared<Bell>())) {
   thread_->end_process_with(session_.end_process);
+  thread_->tell_failures_with(std::move(tell_failure));
   require_whole_world(read_launch_environment(&std::getenv), thread_->size());
   hosts_ = gather_hosts(*world(timeout));
   std::vector<std::string> names;

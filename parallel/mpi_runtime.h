@@ -21,8 +21,9 @@ class MpiRuntime {
   /// `end_process` is called, from another thread, when the start or the end of MPI takes longer than `timeout`, or
   /// when a few seconds after a failure of communication the process is still there; it does not return. Unless given,
   /// it prints the error. Throws CommunicationError when the launcher started several ranks that do not see each other.
+  /// `tell_failure`: see CommunicationThread::tell_failures_with().
   MpiRuntime(int& argc, char**& argv, EndProcess end_process = {},
-             std::chrono::milliseconds timeout = std::chrono::seconds(300));
+             std::chrono::milliseconds timeout = std::chrono::seconds(300), TellFailure tell_failure = {});
 
   int rank() const;
   int size() const { return static_cast<int>(hosts_.size()); }

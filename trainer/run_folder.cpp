@@ -95,6 +95,7 @@ void RunFolder::set_status(const Status& status) const {
                        {"code", status.code},
                        {"update", status.update},
                        {"restart", status.restart},
+                       {"last_error", status.last_error},
                        {"host", this_process().host},
                        {"pid", getpid()},
                        {"time", now()}}
@@ -103,13 +104,20 @@ void RunFolder::set_status(const Status& status) const {
   rename_path(own, folder_ / "status.json");
 }
 
+std::string RunFolder::error_of(const Status& status) {
+  if (status.state == "failed") return status.reason;
+  if (status.state == "starting" || status.state == "running")
+    return fmt::format("ended without a word at update {}", status.update);
+  return status.last_error;
+}
+
 RunFolder::Status RunFolder::status() const {
   const fs::path file = folder_ / "status.json";
   if (!path_exists(file)) return {};
   const Json json = Json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return {};
-  return {json.value("state", ""), json.value("reason", ""), json.value("code", 0), json.value("update", int64_t{0}),
-          json.value("restart", 0)};
+  return {json.value("state", ""),          json.value("reason", ""), json.value("code", 0),
+          json.value("update", int64_t{0}), json.value("restart", 0), json.value("last_error", "")};
 }
 
 }  // namespace lmnet

@@ -14,8 +14,9 @@ namespace lmnet {
 RunReport::RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts)
     : folder_(folder), world_(world), hosts_(hosts), first_(world.rank() == 0) {}
 
-void RunReport::open(int restart) {
+void RunReport::open(int restart, const std::string& last_error) {
   restart_ = restart;
+  last_error_ = last_error;
   log_.emplace(folder_.log(world_.rank()));
   for (const std::string& text : std::exchange(before_log_, {})) log_->info(text);
 }
@@ -56,9 +57,17 @@ void RunReport::metrics(const nlohmann::ordered_json& line) {
 }
 
 void RunReport::status(const std::string& state, int64_t update, const std::string& reason, int code) {
-  const int restart = log_ ? restart_ : folder_.status().restart;
-  if (first_) try_to_write([&] { folder_.set_status({state, reason, code, update, restart}); });
+  if (first_) try_to_write([&] { folder_.set_status(with_past({state, reason, code, update})); });
   told_ = Clock::now();
+}
+
+/// What earlier starts have left stays.
+RunFolder::Status RunReport::with_past(RunFolder::Status status) const {
+  const bool known = first_ && log_;
+  const RunFolder::Status before = known ? RunFolder::Status{} : folder_.status();
+  status.restart = known ? restart_ : before.restart;
+  if (status.last_error.empty()) status.last_error = known ? last_error_ : before.last_error;
+  return status;
 }
 
 void RunReport::running(int64_t update, bool now) {
@@ -79,10 +88,9 @@ void RunReport::failed(const std::exception& error, const std::string& what, int
   if ((agreed || told) && !first_) return;
   if (!folder_.exists() || (log_ && !agreed && folder_.status().state == "failed")) return;
   const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
+  const std::string cause = own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error);
   // Refused before it began, it leaves the run that lies there where it stood.
-  folder_.set_status({"failed", own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error),
-                      exit_code(error), log_ ? update : folder_.status().update,
-                      log_ ? restart_ : folder_.status().restart});
+  folder_.set_status(with_past({"failed", cause, exit_code(error), log_ ? update : folder_.status().update, 0, cause}));
 }
 
 }  // namespace lmnet

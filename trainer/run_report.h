@@ -22,8 +22,8 @@ class RunReport {
   RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts);
 
   /// From here on there is a run folder, and a log, to which what was said before goes too. `restart`: how often the
-  /// run was started before.
-  void open(int restart);
+  /// run was started before; `last_error`: what ended it then.
+  void open(int restart, const std::string& last_error);
   bool opened() const { return log_.has_value(); }
 
   /// Where the run goes on, and what it is, for TensorBoard, which gets the metrics from here on.
@@ -43,6 +43,7 @@ class RunReport {
 
  private:
   std::string here() const;
+  RunFolder::Status with_past(RunFolder::Status status) const;
   void try_to_write(const std::function<void()>& write);
 
   const RunFolder& folder_;
@@ -55,6 +56,7 @@ class RunReport {
   std::string unwritten_;  // lines of metrics
   bool warned_ = false;    // that something cannot be written
   int restart_ = 0;
+  std::string last_error_;
   Clock::time_point told_ = Clock::now();
 };
 

@@ -105,7 +105,7 @@ void require_same_plan(Communicator& world, std::span<const std::string> hosts, 
   require_same(world, hosts, facts, "give all hosts the same files of model.backbone and data.tokenizer");
 }
 
-void require_same_data(Communicator& world, std::span<const std::string> hosts, const Config& config, bool reads) {
+std::vector<Fact> data_facts(const Config& config) {
   std::vector<Fact> facts;
   const auto look = [&](const Source& source) {
     try {
@@ -116,10 +116,14 @@ void require_same_data(Communicator& world, std::span<const std::string> hosts, 
     }
     facts.emplace_back("the format of " + source.path.text(), fmt::format("{:016x}", source.format.hash()));
   };
-  if (reads)
-    for (const auto* list : {&config.data.train, &config.data.validation})
-      for (const Source& source : sources(config.data, *list)) look(source);
-  require_same(world, hosts, facts, "let all hosts see the same files of data");
+  for (const auto* list : {&config.data.train, &config.data.validation})
+    for (const Source& source : sources(config.data, *list)) look(source);
+  return facts;
+}
+
+void require_same_data(Communicator& world, std::span<const std::string> hosts, const Config& config, bool reads) {
+  require_same(world, hosts, reads ? data_facts(config) : std::vector<Fact>(),
+               "let all hosts see the same files of data");
 }
 
 void require_shared_folder(Communicator& world, std::span<const std::string> hosts, const std::filesystem::path& folder,

@@ -28,6 +28,9 @@ void require_same_config(Communicator& world, std::span<const std::string> hosts
 void require_same_plan(Communicator& world, std::span<const std::string> hosts, const Config& config,
                        const ModelSpec& spec, const Tokenizer& tokenizer);
 
+/// The files of data that are seen from here, with their sizes.
+std::vector<Fact> data_facts(const Config& config);
+
 /// The same files of data, by name and size, on all ranks that read them (`reads`).
 void require_same_data(Communicator& world, std::span<const std::string> hosts, const Config& config, bool reads);
 

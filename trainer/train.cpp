@@ -115,7 +115,9 @@ std::chrono::seconds patience() {
 /// more.
 void Run::take_folder() {
   together(world_, [&] {
-    if (first_ && fs::exists(folder_.path())) lease_.emplace(folder_.path(), patience());
+    if (!first_ || !fs::exists(folder_.path())) return;
+    lease_.emplace(folder_.path(), patience());
+    stop_wish_.forget_request();
   });
   ours_ = folder_.exists();
 }
@@ -187,14 +189,16 @@ void Run::claim_folder() {
 
 void Run::open_folder() {
   claim_folder();
+  std::string last_error;
   std::string picture = draw_topology(spec_.graph);
   const DeviceSpec device = device_spec(machine_of(where_.name(), hosts_));
   for (size_t stage = state_.stage; stage < config_.train.stages.size(); ++stage)
     picture += stage_table(config_, spec_, world_.size(), config_.train.stages[stage], device);
   together(world_, [&] {
     if (!first_) return;
-    state_.restart = folder_.exists() ? std::max(folder_.status().restart, state_.restart) + 1 : 0;
-    stop_wish_.forget_request();
+    const RunFolder::Status before = folder_.status();
+    state_.restart = folder_.exists() ? std::max(before.restart, state_.restart) + 1 : 0;
+    last_error = RunFolder::error_of(before);
     folder_.open(config_, picture);
     folder_.cut_metrics(state_.run.updates);
     if (config_.data.skip_bad_records) skipped_.open(folder_.path() / "skipped.jsonl");
@@ -202,7 +206,7 @@ void Run::open_folder() {
     folder_.set_damaged_aside(state_.run.updates);
     if (config_.log.tensorboard) report_.open_tensorboard(state_.run.updates, to_yaml(config_), spec_.graph);
   });
-  report_.open(state_.restart);
+  report_.open(state_.restart, last_error);
   report_.status("starting", state_.run.updates);
   std::string hosts = hosts_.front() + (hosts_.back() == hosts_.front() ? "" : " … " + hosts_.back());
   report_.say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids", folder_.path().string(),

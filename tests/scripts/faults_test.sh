@@ -38,6 +38,9 @@ done
 LMNET_FAULT='rank=1 phase=checkpoint action=sleep' breaks 4 'checkpoint of update 4' -np 2 "$lmnet" "${common[@]}"
 failed 4 'rank 1'
 
+# Three ranks that wait for it give up at the same moment: one of them says it.
+LMNET_FAULT='rank=3 phase=step update=2 action=sleep' breaks 4 'update 2.* from rank 3' -np 4 "$lmnet" "${common[@]}" parallel.vertex=1
+
 # Another config, and other data, on one rank: both values, nothing written.
 breaks 2 'rank 0 on .* has train.clip 1, rank 1 on .* has 0.5' \
   -np 1 "$lmnet" "${common[@]}" : -np 1 "$lmnet" "${common[@]}" train.clip=0.5

@@ -61,3 +61,61 @@ PY
 CODE=205 PLAYED='  HNP daemon   : [[1,0],0] on node h1\n  Remote daemon: [[1,0],2] on node h3' \
   gives 205 'launch/mpirun: host h3 was lost' --- lmnet
 echo "ok: launch/mpirun"
+
+# A supervised run. mpirun is played by a script: each start has its own code and status.json, and notes its words.
+cat >bin/mpirun <<'SCRIPT'
+#!/usr/bin/env bash
+if [[ " $* " == *" check "* ]]; then cat "$SEEN" && exit; fi
+echo "$*" >>starts.txt
+read -r code update state <<<"$(sed -n "$(wc -l <starts.txt)p" <<<"$PLAY")"
+printf '{\n "state": "%s",\n "reason": "",\n "code": 0,\n "update": %s\n}\n' "${state:-running}" "$update" >run/status.json
+printf %s "$PWD/run" >"$LMNET_JOB"
+[ "$code" != 137 ] || echo "mpirun noticed that process rank 1 with PID 7 on node h2 exited on signal 9 (Killed)." >&2
+[ "$code" != 4 ] || echo "lmnet: rank 0 (h1): no answer for 5 s (since 03:49:0$RANDOM) from rank 2" >&2
+exit "$code"
+SCRIPT
+# starts N CODE TEXT PLAY ARGUMENTS…: it is started N times, ends with CODE and says TEXT. PLAY: `CODE UPDATE STATE` a line.
+starts() {
+  local n=$1 expected=$2 text=$3 code=0
+  export PLAY=$4
+  shift 4
+  rm -f starts.txt
+  "$root/launch/mpirun" "$@" >out.txt 2>&1 || code=$?
+  [ "$code" = "$expected" ] || fail "$PLAY: ended with $code, not $expected: $(cat out.txt)"
+  [ "$(wc -l <starts.txt)" = "$n" ] || fail "$PLAY: started $(wc -l <starts.txt) times, not $n: $(cat out.txt)"
+  grep -qF -- "$text" out.txt || fail "$PLAY: no \"$text\" in: $(cat out.txt)"
+}
+starts 3 0 'rank 1 on h2 was ended by signal 9 (Killed); start 2 of at most 5' $'137 4\n137 8\n0 9 done' --supervise 5 -- lmnet train a
+starts 2 137 'the same error came twice' $'137 4\n137 4\n0 9' --supervise 5 -- lmnet train a
+starts 2 4 'the same error came twice' $'4 7\n4 7\n0 9' --supervise 5 -- lmnet train a # the time in it does not count
+starts 3 137 'ended by signal' $'137 4\n137 5\n137 6\n0 9' --supervise 2 -- lmnet train a
+for code in 2 3; do starts 1 $code '' "$code 4 failed" --supervise 5 -- lmnet train a; done
+starts 1 138 '' '138 4 stopped' --supervise 5 -- lmnet train a
+starts 1 137 'start the same command again' '137 4' -- lmnet train a
+gives 2 '--supervise takes a number' --- --supervise many -- lmnet train a
+gives 2 '--shrink goes with --supervise' --- --shrink -- lmnet train a
+
+# On the hosts that answer; with fewer replicas where that is allowed.
+printf '#!/bin/sh\n[ "$1" = h1 ]\n' >bin/agent
+printf '#!/bin/bash\n[[ "$*" == *--print-config ]] && printf "run:\\n  name: a\\n  dir: %%s/runs/x\\nmodel: 1\\n" "$PWD" || [[ "$*" == *"--ranks 2" ]]\n' >bin/lmnet
+chmod +x bin/agent bin/lmnet
+spare=(--mca plm_rsh_agent agent --no-check --supervise 2)
+starts 2 0 'host h2 does not answer' $'205 4\n0 9' "${spare[@]}" --hosts h1:2,h2:2 -np 2 -- lmnet train a
+grep -q -- '--hostfile .* -np 2 ' starts.txt || fail "not on the host that answers: $(cat starts.txt)"
+starts 2 0 'host h2 does not answer' $'205 4\n0 9' "${spare[@]}" --shrink --hosts h1:3,h2:3 -np 6 -- lmnet train a
+grep -q -- '--hostfile .* -np 2 ' starts.txt || fail "not with fewer replicas: $(cat starts.txt)"
+echo "ok: --supervise"
+
+# Hosts that do not see the same are refused before anything starts.
+printf 'h%s\tLMNet\t1\nh%s\tdata/a\twith 7 bytes\n' 1 1 2 2 >same.txt
+sed 's/h2\tdata.*/h2\tdata\/a\twith 8 bytes/' same.txt >other.txt
+sed '/h2/d' same.txt >missing.txt
+printf 'h2\tthe program\tlmnet is not there\n' >>missing.txt
+SEEN=$PWD/same.txt starts 1 0 'mpirun --host' '0 9' --hosts h1,h2 -- lmnet train a
+for seen in 'other.txt h1 has data/a with 7 bytes, h2 has with 8 bytes' 'missing.txt h2 has'; do
+  rm -f starts.txt
+  SEEN=$PWD/${seen%% *} gives 2 "${seen#* }" --- --hosts h1,h2 -- lmnet train a
+  [ ! -e starts.txt ] || fail "started on hosts that differ: $(cat out.txt)"
+done
+[ -z "$(find . -name '.lmnet-probe*')" ] || fail "a probe is left"
+echo "ok: hosts are compared"

@@ -1,0 +1,181 @@
+#include "launch/run_status.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <csignal>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "launch/slurm/queue.h"
+#include "launch/slurm/submit.h"
+#include "launch/sweep/status_table.h"
+#include "model/graph/errors.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/file_io.h"
+#include "trainer/config/config.h"
+#include "trainer/run_folder.h"
+#include "trainer/run_lease.h"
+#include "trainer/schedule.h"
+#include "trainer/stop_wish.h"
+
+namespace lmnet {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The last whole lines of a file.
+std::string tail_of(const fs::path& file) {
+  constexpr std::streamoff enough = 16 << 10;
+  std::ifstream in(file, std::ios::binary | std::ios::ate);
+  if (!in) return "";
+  const std::streamoff size = in.tellg();
+  in.seekg(std::max<std::streamoff>(0, size - enough));
+  std::string text;
+  if (size > enough) std::getline(in, text);  // the rest of a line
+  text.assign(std::istreambuf_iterator<char>(in), {});
+  return text;
+}
+
+void read_metrics(const fs::path& file, RunStatus& status) {
+  std::istringstream lines(tail_of(file));
+  std::optional<double> seconds;
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object()) continue;
+    const auto take = [&](const char* key, std::optional<double>& value) {
+      if (const auto found = json.find(key); found != json.end() && found->is_number()) value = found->get<double>();
+    };
+    status.update = std::max(status.update, json.value("update", status.update));
+    take("loss", status.loss);
+    take("validation_loss", status.validation_loss);
+    take("tokens_per_s", status.tokens_per_s);
+    take("seconds", seconds);
+  }
+  if (seconds) status.seconds_left = *seconds * static_cast<double>(status.updates - status.update);
+}
+
+int64_t updates_of(const Config& config) {
+  int64_t updates = 0;
+  for (const StageConfig& stage : config.train.stages)
+    updates += Schedule(stage, config.train.global_batch * config.data.sequence_length).updates();
+  return updates;
+}
+
+void look_for_checkpoint(const RunFolder& folder, RunStatus& status) {
+  const auto checkpoints = list_checkpoints(folder.checkpoints());
+  if (checkpoints.empty()) return;
+  status.checkpoint = read_manifest(checkpoints.front() / "manifest.json").update;
+  const auto written = fs::last_write_time(checkpoints.front() / "manifest.json");
+  status.checkpoint_seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(fs::file_time_type::clock::now() - written).count();
+}
+
+bool goes_on(const std::string& state) {
+  return state == "starting" || state == "running";
+}
+
+}  // namespace
+
+RunStatus status_of_run(const fs::path& path) {
+  const RunFolder folder(path);
+  const slurm::SubmittedRun submitted(path);
+  RunStatus status;
+  status.folder = path;
+  status.job = submitted.job();
+  if (const auto queued = slurm::find_job(status.job))
+    status.queue = fmt::format("{} {}", queued->state, queued->reason);
+  if (!folder.exists() && status.job.empty())
+    throw ConfigError(fmt::format("{} is no run: it has no config.yaml", path.string()));
+  if (folder.exists()) {
+    const RunFolder::Status told = folder.status();
+    status.state = told.state;
+    status.reason = told.reason;
+    status.last_error = told.last_error;
+    status.code = told.code;
+    status.restart = told.restart;
+    status.update = told.update;
+    status.updates = updates_of(load_config(path / "config.yaml"));
+    read_metrics(path / "metrics.jsonl", status);
+    look_for_checkpoint(folder, status);
+  }
+  const LeaseState lease = look_at_lease(path);
+  if (lease.kind == LeaseState::Kind::held)
+    status.holder = fmt::format("process {} on {}", lease.holder.pid, lease.holder.host);
+  if (goes_on(status.state) && status.holder.empty()) status.state = "dead";
+  if (status.holder.empty() && status.queue.starts_with("PENDING")) status.state = "waiting";
+  if (status.state.empty()) status.state = status.queue.empty() ? "unknown" : "waiting";
+  if (status.state != "running") status.seconds_left.reset();
+  return status;
+}
+
+std::string to_text(const RunStatus& status) {
+  std::string text = fmt::format("{} · {}", status.folder.string(), status.state);
+  if (status.updates > 0) text += fmt::format(" · update {}/{}", status.update, status.updates);
+  if (status.loss) text += fmt::format(" · loss {:.4f}", *status.loss);
+  if (status.validation_loss) text += fmt::format(" · validation loss {:.4f}", *status.validation_loss);
+  if (status.tokens_per_s && status.state == "running") text += fmt::format(" · {:.0f} tok/s", *status.tokens_per_s);
+  if (status.seconds_left) text += fmt::format(" · {} left", sweep::duration(*status.seconds_left));
+  if (status.restart > 0) text += fmt::format(" · restart {}", status.restart);
+  text += "\n";
+  const auto line = [&](const std::string& what) { text += "  " + what + "\n"; };
+  if (!status.holder.empty()) line(status.holder);
+  if (!status.job.empty())
+    line(fmt::format("Slurm job {}: {}", status.job, status.queue.empty() ? "not in the queue" : status.queue));
+  if (status.checkpoint)
+    line(fmt::format("checkpoint of update {}, {} old", *status.checkpoint,
+                     sweep::duration(static_cast<double>(*status.checkpoint_seconds))));
+  if (!status.reason.empty())
+    line(status.code == 0 ? status.reason : fmt::format("{} (code {})", status.reason, status.code));
+  if (!status.last_error.empty() && status.last_error != status.reason)
+    line(fmt::format("last error: {}", status.last_error));
+  if (status.state == "dead") line("it ended without a word; start it again and it goes on");
+  return text;
+}
+
+nlohmann::ordered_json to_json(const RunStatus& status) {
+  const auto number = [](const auto& value) {
+    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+  };
+  return {{"run", status.folder.string()},
+          {"state", status.state},
+          {"reason", status.reason},
+          {"code", status.code},
+          {"update", status.update},
+          {"updates", status.updates},
+          {"loss", number(status.loss)},
+          {"validation_loss", number(status.validation_loss)},
+          {"tokens_per_s", number(status.tokens_per_s)},
+          {"seconds_left", number(status.seconds_left)},
+          {"checkpoint", number(status.checkpoint)},
+          {"restart", status.restart},
+          {"last_error", status.last_error},
+          {"holder", status.holder},
+          {"job", status.job},
+          {"queue", status.queue}};
+}
+
+int stop_run(const fs::path& folder, bool wait) {
+  RunStatus status = status_of_run(folder);
+  if (status.holder.empty()) {
+    if (!status.queue.empty()) {
+      slurm::cancel_job(status.job);
+      fmt::print("{}: job {} is out of the queue\n", folder.string(), status.job);
+    } else {
+      fmt::print("{} does not run: {} at update {}\n", folder.string(), status.state, status.update);
+    }
+    return 0;
+  }
+  write_text(StopWish::request_in(folder), "");
+  fmt::print("asked {} ({}) to save and stop\n", folder.string(), status.holder);
+  std::fflush(stdout);
+  while (wait && look_at_lease(folder).kind == LeaseState::Kind::held)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  if (wait) status = status_of_run(folder);
+  if (wait) fmt::print("{}: {} at update {}\n", folder.string(), status.state, status.update);
+  return 0;
+}
+
+}  // namespace lmnet
