@@ -42,6 +42,9 @@ Verbs folder_verbs();    // inspect, export, import
 Verbs run_verbs();       // submit, status, stop
 Verbs sweep_verbs();     // sweep
 
+/// For options that take a word: empty if it is one of these, else what is wrong, with the nearest one.
+std::string refusal_of(const std::string& word, const std::vector<std::string>& words);
+
 /// `key=value` words behind a CONFIG.
 void add_overrides(CLI::App& app, std::vector<std::string>& overrides);
 

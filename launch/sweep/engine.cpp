@@ -59,7 +59,7 @@ void Engine::end(const Ended& ended) {
     record.state = State::done;
     return;
   }
-  const bool stopped = RunFolder(folder_.run(ended.name)).status().state == "stopped";
+  const bool stopped = ended.stopped || RunFolder(folder_.run(ended.name)).status().state == "stopped";
   record.state = stopped ? State::stopped : State::failed;
   record.reason = ended.reason.empty() ? reason_of(folder_, ended.name, ended.code) : ended.reason;
 }

@@ -11,7 +11,8 @@ namespace lmnet::sweep {
 struct Ended {
   std::string name;
   int code = 0;
-  std::string reason;  // empty: its folder and log tell
+  std::string reason;    // empty: its folder and log tell
+  bool stopped = false;  // from outside: it did not fail, and goes on the next time
 };
 
 /// Where the runs of a sweep are started.

@@ -61,7 +61,7 @@ class LocalLauncher : public Launcher {
       if (!slot) continue;
       const std::optional<int> code = slot->process.poll();
       if (!code) continue;
-      ended.push_back({slot->name, *code, ""});
+      ended.push_back({slot->name, *code, "", false});
       slot.reset();
     }
     return ended;

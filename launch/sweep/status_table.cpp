@@ -37,7 +37,7 @@ std::string details(const RunView& run) {
   if (run.update > 0) parts.push_back(fmt::format("{}/{}", run.update, run.updates));
   if (const std::string loss = loss_of(run); !loss.empty()) parts.push_back(loss);
   if (run.tokens_per_s) parts.push_back(short_count(*run.tokens_per_s, "t/s"));
-  if (run.seconds_left) parts.push_back(duration(*run.seconds_left) + " left");
+  if (run.seconds_left) parts.push_back(time_left(*run.seconds_left) + " left");
   if (!run.record.reason.empty()) parts.push_back(run.record.reason);
   return fmt::format("{}", fmt::join(parts, " · "));
 }
@@ -59,13 +59,6 @@ std::string line_of(const RunView& run, int width, bool colors) {
 }
 
 }  // namespace
-
-std::string duration(double seconds) {
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
-  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} s", whole);
-}
 
 std::string outcome(const RunView& run) {
   const std::string what = details(run);

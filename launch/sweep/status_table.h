@@ -14,7 +14,4 @@ std::vector<std::string> status_table(const std::string& sweep, const std::vecto
 /// `done · update 200 · validation loss 2.3412`, `failed (code 3): …`: what became of a run, on one line.
 std::string outcome(const RunView& run);
 
-/// `1 h 05 min`, `3 min 20 s`, `12 s`.
-std::string duration(double seconds);
-
 }  // namespace lmnet::sweep

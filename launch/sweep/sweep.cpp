@@ -1,17 +1,20 @@
 #include "launch/sweep/sweep.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <csignal>
 #include <limits>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "launch/sweep/check.h"
 #include "launch/sweep/engine.h"
 #include "launch/sweep/lock.h"
 #include "launch/sweep/report.h"
+#include "launch/sweep/slurm_launcher.h"
 #include "launch/sweep/status_table.h"
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/file_io.h"
@@ -85,6 +88,14 @@ class Display {
   Clock::time_point drawn_;
 };
 
+/// Jobs of runs that the records call running.
+std::set<std::string> noted_jobs(const Records& records) {
+  std::set<std::string> jobs;
+  for (const auto& [run, record] : records)
+    if (record.state == State::running && !record.job.empty()) jobs.insert(record.job);
+  return jobs;
+}
+
 /// What is left when nothing can be started any more, and the way on.
 int farewell(const Engine& engine, const SweepOptions& options) {
   const std::string again = fmt::format("lmnet sweep {}", options.file.string());
@@ -104,6 +115,22 @@ int farewell(const Engine& engine, const SweepOptions& options) {
   return 1;
 }
 
+/// Options of one launcher say nothing to another.
+void require_own_options(const SweepOptions& options) {
+  for (const auto& [launcher, words] : {std::pair("mpirun", options.mpirun), {"slurm", options.slurm}})
+    if (!words.empty() && options.launcher != launcher)
+      throw ConfigError(fmt::format("--{0} is for --launcher {0}, this is {1}", launcher, options.launcher));
+}
+
+/// What is in a queue must not be started beside it.
+void require_empty_queue(const SweepFolder& folder) {
+  const std::set<std::string> jobs = noted_jobs(folder.records());
+  if (const auto queue = jobs.empty() ? std::nullopt : jobs_in_queue(jobs); queue && !queue->empty())
+    throw ConfigError(
+        fmt::format("{} runs of {} are in Slurm's queue ({}): go on with --launcher slurm, or scancel them",
+                    queue->size(), folder.path().string(), fmt::join(*queue, ", ")));
+}
+
 int run_all(const SweepFolder& folder, const std::vector<CheckedCell>& cells, size_t jobs,
             const SweepOptions& options) {
   StopSignals signals({"INT", "TERM"});
@@ -111,7 +138,11 @@ int run_all(const SweepFolder& folder, const std::vector<CheckedCell>& cells, si
   const auto print = [](const std::string& text) { fmt::print("{}\n", text); };
   const Lock lock(folder.lock(), print, [&] { return signals.received() != 0; });
   folder.write_plan(cells);
-  const auto launcher = local_launcher(folder, {jobs, options.launcher == "mpirun", options.mpirun, lock.descriptor()});
+  if (options.launcher != "slurm") require_empty_queue(folder);
+  const std::unique_ptr<Launcher> launcher =
+      options.launcher == "slurm"
+          ? slurm_launcher(folder, {jobs, options.slurm})
+          : local_launcher(folder, {jobs, options.launcher == "mpirun", options.mpirun, lock.descriptor()});
   std::vector<PlannedRun> runs;
   for (const CheckedCell& checked : cells) runs.push_back(planned(checked));
   Engine engine(folder, std::move(runs), *launcher, options.retry);
@@ -122,7 +153,11 @@ int run_all(const SweepFolder& folder, const std::vector<CheckedCell>& cells, si
       display.changed(engine.step());
       if (signal == 0 && (signal = signals.received()) != 0) {
         engine.stop();
-        launcher->stop();
+        if (!launcher->stop()) {
+          display.say(fmt::format("{} runs stay in the queue, scancel stops them; the same command finds them again",
+                                  engine.count(State::running)));
+          return 128 + signal;
+        }
         display.say(fmt::format("{} runs are asked to save and stop (Ctrl-C again does not wait for them)",
                                 engine.count(State::running)));
       }
@@ -154,15 +189,18 @@ int describe(const SweepFile& file, const SweepFolder& folder, const std::vector
   return 0;
 }
 
-/// Where the runs stand; nobody being at work, those that the records call running were interrupted.
+/// Where the runs stand; nobody being at work, those that the records call running, and no queue has, were interrupted.
 Records standing(const SweepFolder& folder, const std::vector<PlannedRun>& runs, bool at_work) {
   Records records = folder.records();
+  const std::set<std::string> jobs = noted_jobs(records);
+  const auto queue = jobs.empty() ? std::nullopt : jobs_in_queue(jobs);
   for (const PlannedRun& run : runs) {
     Record& record = records[run.name];
+    const bool queued = !record.job.empty() && (!queue || queue->contains(record.job));
     if (is_done(folder, run.name)) {
       record.state = State::done;
       record.reason.clear();
-    } else if (record.state == State::running && record.job.empty() && !at_work) {
+    } else if (record.state == State::running && !queued && !at_work) {
       record.state = State::stopped;
       record.reason = "interrupted";
     }
@@ -209,6 +247,7 @@ int show_report(const SweepFolder& folder) {
 }  // namespace
 
 int sweep(const SweepOptions& options) {
+  require_own_options(options);
   const SweepFile file = read_sweep(options.file);
   const SweepFolder folder(folder_of(file, options.overrides));
   if (options.status) return show_status(folder);

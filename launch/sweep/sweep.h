@@ -9,9 +9,10 @@ namespace lmnet::sweep {
 struct SweepOptions {
   std::filesystem::path file;
   std::vector<std::string> overrides;  // for all runs
-  std::string launcher = "local";      // local | mpirun
+  std::string launcher = "local";      // local | mpirun | slurm
   int64_t jobs = 0;                    // runs at a time; 0: what the file says
   std::string mpirun;                  // for launcher mpirun: options of launch/mpirun
+  std::string slurm;                   // for launcher slurm: options of sbatch
   bool retry = false;                  // start failed runs again
   bool dry_run = false, status = false, report = false;
 };

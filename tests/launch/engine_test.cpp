@@ -41,7 +41,7 @@ class FakeLauncher : public Launcher {
 
   void end(const std::string& name, int code) {
     running.erase(name);
-    ended_.push_back({name, code, ""});
+    ended_.push_back({name, code, "", false});
   }
 
   std::set<std::string> running, found;

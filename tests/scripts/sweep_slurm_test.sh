@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The sweep of six topologies and two seeds as job arrays of Slurm, each run with a rank on each of two virtual nodes: the
+# waiting sweep is killed twice, a run loses a rank, another is taken away by scancel; it ends with a complete table, and
+# nothing that was done is made twice. Needs root and the scripts of LMNET_CLUSTER (default ../shared/cluster).
+# labels: all serial
+. "$(dirname "${BASH_SOURCE[0]}")/support.sh"
+cluster=${LMNET_CLUSTER:-$root/../shared/cluster}
+[ -x "$cluster/slurm-up.sh" ] || { echo "skipped: no virtual cluster in $cluster" && exit 77; }
+[ "$EUID" = 0 ] || { echo "skipped: virtual nodes need root" && exit 77; }
+make_config
+# shellcheck source=/dev/null
+. "$cluster/mpi-env.sh"
+
+down() {
+  "$cluster/slurm-down.sh" >/dev/null 2>&1 || true
+  "$cluster/netns-down.sh" >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap down EXIT
+out=$("$cluster/netns-up.sh" -n 2 -v "$work") || exit 77
+eval "$out"
+out=$("$cluster/slurm-up.sh" -c 4) || exit 77
+eval "$out"
+login() { "$cluster/host-exec.sh" h1 "$@"; }
+
+cat >topologies.yaml <<'YAML'
+base: tiny.yaml
+ranks: 2
+jobs: 2
+seeds: 2
+set:
+  data.validation: [{path: data/text.jsonl, format: c4}]
+  evaluate.every: 8u
+  evaluate.batches: 2
+  checkpoint.every: 4u
+  train.stages[0].until: 8u
+  train.stages[1].until: 16u
+grid: {model.topology: [1-1, 1-2-1, 1-2-2-1, 1-3-1, 1-3-3-1, 1-1-1]}
+YAML
+sweep=("$lmnet" sweep topologies.yaml --launcher slurm --slurm '--nodes=2 --ntasks-per-node=1')
+
+done_runs() {
+  local status
+  for status in runs/topologies/*/status.json; do
+    grep -qs '"done"' "$status" || continue
+    stat -c '%n %Y' "$(dirname "$status")"/checkpoints/step-*/manifest.json | tail -1
+  done
+}
+
+until_done() {
+  for _ in $(seq 1 2400); do
+    [ "$(done_runs | wc -l)" -ge "$1" ] && return
+    sleep 0.1
+  done
+  fail "never came to $1 runs: $(cat sweep.log; login squeue; tail -5 runs/topologies/sweep/logs/*)"
+}
+
+for strike in 1 4; do
+  login "${sweep[@]}" >sweep.log 2>&1 &
+  waiting=$!
+  until_done "$strike"
+  pids=$(pgrep -f 'lmnet sweep topologies.yaml' | while read -r pid; do [ "$(readlink "/proc/$pid/cwd")" = "$work" ] && echo "$pid"; done)
+  # shellcheck disable=SC2086
+  kill -9 $pids
+  wait "$waiting" 2>/dev/null || true
+  done_runs >"before-$strike"
+done
+[ "$(login squeue --noheader --array | wc -l)" -ge 1 ] || fail "the jobs did not outlive the sweep"
+login "$lmnet" sweep topologies.yaml --status >out.txt
+grep -q 'running' out.txt || fail "status without a sweep at work: $(cat out.txt)"
+code=0
+login "$lmnet" sweep topologies.yaml >out.txt 2>&1 || code=$?
+{ [ "$code" = 2 ] && grep -q "are in Slurm's queue" out.txt; } || fail "started beside the queue: code $code, $(cat out.txt)"
+
+# A rank is killed: the job goes back into the queue by itself. A job is cancelled: the next call starts its run again.
+victim=''
+until victim=$(pgrep -f 'lmnet train .*topologies' | head -1) && [ -n "$victim" ]; do sleep 0.1; done
+kill -9 "$victim"
+login "${sweep[@]}" >sweep.log 2>&1 &
+waiting=$!
+sleep 3
+cancelled=$(login squeue --noheader --array --state=running --format=%i | head -1)
+[ -z "$cancelled" ] || login scancel "$cancelled"
+code=0
+wait "$waiting" || code=$?
+if [ "$code" != 0 ]; then
+  grep -q 'failed' sweep.log && fail "what was cancelled counts as failed: $(cat sweep.log)"
+  login "${sweep[@]}" >sweep.log 2>&1 || fail "the last call: $(cat sweep.log; tail -5 runs/topologies/sweep/logs/*)"
+fi
+[ "$(done_runs | wc -l)" = 12 ] || fail "not complete: $(cat sweep.log)"
+for strike in 1 4; do
+  grep -vxFf <(done_runs) "before-$strike" && fail "a run that was done was made again"
+done
+login "$lmnet" sweep topologies.yaml --report >out.txt
+[ "$(grep -c '^topology=.* 2$' out.txt)" = 6 ] || fail "the table is not complete: $(cat out.txt)"
+echo "ok: 12 runs as job arrays on two nodes, killed twice, a rank lost, a job cancelled"
