@@ -72,7 +72,8 @@ class Train final : public Verb {
       return 0;
     }
     // Before MPI starts: mpirun passes signals on from the first moment.
-    StopSignals signals(CheckpointConfig().on_signal);
+    StopSignals signals(CheckpointConfig().on_signal,
+                        "Ctrl-C: saving after this update, then the run ends (once more: ends at once, unsaved)\n");
     return on_ranks(arguments.count, arguments.words, [&](const MpiRuntime& runtime, Communicator& world) {
       const Config config = config_.load(runtime, world);
       const Ranks ranks = choose_ranks(world, config.parallel);

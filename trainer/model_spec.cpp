@@ -146,7 +146,7 @@ ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
   }
 }
 
-void load_backbones(Optimizer& optimizer, const ModelSpec& spec) {
+void load_backbones(Optimizer& optimizer, const ModelSpec& spec, const Advance& advance) {
   using enum Parameter::Part;
   std::map<std::string, ReadBackbone> opened;  // by group; the main backbone's stand under ""
   const auto open = [&](const std::string& group) -> ReadBackbone& {
@@ -157,7 +157,10 @@ void load_backbones(Optimizer& optimizer, const ModelSpec& spec) {
       read = open_weights(files, own ? spec.shape.groups.at(group) : spec.shape.backbone);
     return read;
   };
-  for (const std::string& name : optimizer.names()) {
+  const std::vector<std::string> names = optimizer.names();
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (advance) advance(static_cast<int64_t>(i) + 1, static_cast<int64_t>(names.size()));
+    const std::string& name = names[i];
     const Parameter::Part part = optimizer.parameter(name).part;
     if (part == edges || part == prefix || (part == head && spec.shape.classes > 0)) continue;
     const auto [group, inner] = part == vertices ? split_vertex_name(name) : std::pair(std::string(), name);

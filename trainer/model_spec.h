@@ -10,6 +10,7 @@
 #include "trainer/backbone_files.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/config/config.h"
+#include "trainer/console.h"
 #include "trainer/optimizer.h"
 
 namespace lmnet {
@@ -40,7 +41,7 @@ ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint);
 /// Copies into the vertex groups, the embeddings and a language head that `optimizer` holds what their backbones have;
 /// what is drawn from the seed (edges, prefix, classes, a backbone without weights) is left. Throws CheckpointError and
 /// WeightsError where something is missing or does not fit.
-void load_backbones(Optimizer& optimizer, const ModelSpec& spec);
+void load_backbones(Optimizer& optimizer, const ModelSpec& spec, const Advance& advance = {});
 
 /// The groups named in `trains`.
 Trains parse_trains(const StageConfig& stage);

@@ -12,7 +12,9 @@
 namespace lmnet {
 
 RunReport::RunReport(const RunFolder& folder, const Communicator& world, const std::vector<std::string>& hosts)
-    : folder_(folder), world_(world), hosts_(hosts), first_(world.rank() == 0) {}
+    : folder_(folder), world_(world), hosts_(hosts), first_(world.rank() == 0) {
+  if (first_) console_.emplace();
+}
 
 void RunReport::open(int restart, const std::string& last_error) {
   restart_ = restart;
@@ -26,9 +28,20 @@ void RunReport::say(const std::string& text) {
     log_->info(text);
   else
     before_log_.push_back(text);
-  if (!first_) return;
-  fmt::print("{}\n", text);
-  std::fflush(stdout);
+  if (console_) console_->say(text);
+}
+
+void RunReport::step(const std::string& line) {
+  log_->info(line);
+  if (console_) console_->step(line);
+}
+
+void RunReport::progress(const RunProgress& progress) {
+  if (console_) console_->progress(progress);
+}
+
+Advance RunReport::task(const std::string& name) {
+  return console_ ? console_->task(name) : [](int64_t, int64_t) {};
 }
 
 void RunReport::open_tensorboard(int64_t update, const std::string& config_yaml, const Graph& graph) {
@@ -79,7 +92,7 @@ std::string RunReport::here() const {
   return fmt::format("rank {} on {}", world_.rank(), hosts_[world_.rank()]);
 }
 
-void RunReport::failed(const std::exception& error, const std::string& what, int64_t update) const {
+void RunReport::failed(const std::exception& error, const std::string& what, int64_t update) {
   if (log_) log_->error(fmt::format("{}, in {}: {}", here(), what, sentence(error)));
   const bool agreed = dynamic_cast<const AgreedError*>(&error) != nullptr;
   const bool told = dynamic_cast<const RankFailed*>(&error) != nullptr;

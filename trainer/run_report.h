@@ -8,6 +8,7 @@
 
 #include "parallel/communicator.h"
 #include "trainer/clock.h"
+#include "trainer/console.h"
 #include "trainer/log.h"
 #include "trainer/run_folder.h"
 #include "trainer/tensorboard/tensorboard.h"
@@ -30,6 +31,12 @@ class RunReport {
   void open_tensorboard(int64_t update, const std::string& config_yaml, const Graph& graph);
 
   void say(const std::string& text);
+  /// The line of an update that is logged: on a terminal the bar stands for it.
+  void step(const std::string& line);
+  /// How far the run is, after each update.
+  void progress(const RunProgress& progress);
+  /// Tells how far some work is that takes long.
+  Advance task(const std::string& name);
   /// What cannot be written for the moment, on a full disk, is kept for later; the run goes on.
   void metrics(const nlohmann::ordered_json& line);
   void status(const std::string& state, int64_t update, const std::string& reason = "", int code = 0);
@@ -39,7 +46,7 @@ class RunReport {
 
   /// What this rank knows of the end of a run that fails while it does `what`: its log, and status.json, where the
   /// first cause stays.
-  void failed(const std::exception& error, const std::string& what, int64_t update) const;
+  void failed(const std::exception& error, const std::string& what, int64_t update);
 
  private:
   std::string here() const;
@@ -49,7 +56,8 @@ class RunReport {
   const RunFolder& folder_;
   const Communicator& world_;
   const std::vector<std::string>& hosts_;
-  bool first_;  // rank 0
+  bool first_;                      // rank 0
+  std::optional<Console> console_;  // rank 0's
   std::optional<Log> log_;
   std::optional<TensorBoard> tensorboard_;
   std::vector<std::string> before_log_;

@@ -1,10 +1,12 @@
 #include "trainer/signals.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 #include <utility>
 
@@ -13,12 +15,17 @@
 namespace lmnet {
 namespace {
 
-// A handler has no other way to tell: the two things in LMNet that must be global.
+// A handler has no other way to tell: the things in LMNet that must be global.
 volatile std::sig_atomic_t received_signal = 0;
+const char* interrupt_text = nullptr;
 timespec received_at{};
 
 /// Launchers pass signals on in several ways: what comes so soon after the first is the same wish.
 constexpr double kOneWish = 1;
+
+void print(const char* text) {
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
+}
 
 extern "C" void take_signal(int signal) {
   timespec now{};
@@ -26,6 +33,9 @@ extern "C" void take_signal(int signal) {
   if (received_signal == 0) {
     received_at = now;
     received_signal = signal;
+    if (signal != SIGINT || interrupt_text == nullptr) return;
+    print(isatty(STDERR_FILENO) ? "\r\x1b[K" : "");  // in place of ^C and a bar
+    print(interrupt_text);
     return;
   }
   const double since = static_cast<double>(now.tv_sec - received_at.tv_sec) +
@@ -47,8 +57,9 @@ int number_of(const std::string& name) {
 
 }  // namespace
 
-StopSignals::StopSignals(const std::vector<std::string>& names) {
+StopSignals::StopSignals(const std::vector<std::string>& names, const char* on_interrupt) {
   received_signal = 0;
+  interrupt_text = on_interrupt;
   take(names);
 }
 

@@ -10,7 +10,8 @@ namespace lmnet {
 class StopSignals {
  public:
   /// Throws ConfigError for a name it does not know.
-  explicit StopSignals(const std::vector<std::string>& names);
+  /// `on_interrupt`: a line that INT prints at once, since what it asks for may take a while; it outlives this.
+  explicit StopSignals(const std::vector<std::string>& names, const char* on_interrupt = nullptr);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

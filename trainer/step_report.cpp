@@ -19,13 +19,6 @@ std::string short_rate(double rate) {
   return e == std::string::npos ? text : text.erase(e + 2, 1);
 }
 
-std::string time_left(double seconds) {
-  auto whole = static_cast<int64_t>(seconds);
-  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} s", whole);
-}
-
 }  // namespace
 
 std::string StepReport::line(const RunState& state) const {
@@ -37,7 +30,12 @@ std::string StepReport::line(const RunState& state) const {
       state.run.updates, all_updates, short_count(static_cast<double>(state.run.tokens), "t"), result.loss,
       result.grad_norm, short_rate(highest), seconds, short_count(static_cast<double>(tokens_per_update) / seconds),
       memory_gib, waiting < 1 ? "" : fmt::format(" · {:.0f}% waiting for data", waiting),
-      time_left(seconds * static_cast<double>(all_updates - state.run.updates)));
+      time_left(progress(state).seconds_left));
+}
+
+RunProgress StepReport::progress(const RunState& state) const {
+  return {state.run.updates, all_updates, result.loss, static_cast<double>(tokens_per_update) / pace,
+          pace * static_cast<double>(all_updates - state.run.updates)};
 }
 
 Json StepReport::metrics(const RunState& state) const {

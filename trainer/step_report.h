@@ -4,6 +4,7 @@
 #include <string>
 
 #include "trainer/checkpointer.h"
+#include "trainer/console.h"
 #include "trainer/engine.h"
 
 namespace lmnet {
@@ -14,6 +15,7 @@ struct StepReport {
   std::map<Parameter::Part, double> lr;
   double seconds = 0, data_wait = 0;
   double memory_gib = 0;  // the most that this rank ever held
+  double pace = 0;        // seconds of an update, smoothed over the last ones
   int64_t tokens_per_update = 0, all_updates = 0;
   uint64_t batch_hash = 0;
   int64_t skipped = 0;  // updates so far that changed no weight
@@ -22,6 +24,7 @@ struct StepReport {
   /// left`; from 1 % of the time on with what it waited for data
   std::string line(const RunState& state) const;
   nlohmann::ordered_json metrics(const RunState& state) const;
+  RunProgress progress(const RunState& state) const;
 };
 
 }  // namespace lmnet

@@ -87,6 +87,7 @@ class Run {
   std::optional<int64_t> resumed_update_;  // of this run's own checkpoint that it goes on from
   UpdateGuard guard_;
   int64_t tokens_per_update_ = 0, all_updates_ = 0;
+  double pace_ = 0;  // seconds of an update
   bool stop_ = false;
 };
 
@@ -225,7 +226,7 @@ void Run::build_network() {
   // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.
   engine_->begin_stage(parse_trains(config_.train.stages.front()));
   engine_->initialize(config_.run.seed);
-  together(world_, [&] { load_backbones(engine_->optimizer(), spec_); });
+  together(world_, [&] { load_backbones(engine_->optimizer(), spec_, report_.task("loading the backbone")); });
 }
 
 void Run::begin_stage() {
@@ -273,11 +274,15 @@ void Run::one_update(const Schedule& schedule) {
   report.seconds = seconds_since(start);
   stop_wish_.update_took(report.seconds);
   report.skipped = guard_.skipped();
+  constexpr double kNew = 0.1;
+  pace_ = pace_ == 0 ? report.seconds : (1 - kNew) * pace_ + kNew * report.seconds;
+  report.pace = pace_;
   report.memory_gib = peak_memory_gib(where_);
   report.tokens_per_update = tokens_per_update_;
   report.all_updates = all_updates_;
+  report_.progress(report.progress(state_));
   if (due(config_.log.every)) {
-    report_.say(report.line(state_));
+    report_.step(report.line(state_));
     if (result.targets == 0)
       report_.say(
           "warning: this batch has nothing to learn from; look at data.train (of messages, what the assistant says)");
@@ -317,7 +322,8 @@ bool Run::due(const std::optional<Span>& every) const {
 void Run::validate() {
   if (!validation_->empty()) {
     phases_.enter(Phase::evaluation, state_.run.updates);
-    const auto result = validation_->run(*engine_, [&] { return stop_ = stop_wish_.anywhere(world_); });
+    const auto result = validation_->run(
+        *engine_, [&] { return stop_ = stop_wish_.anywhere(world_); }, report_.task("evaluating"));
     if (!result) return;
     report_.say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result->loss));
     report_.metrics(

@@ -23,15 +23,19 @@ Validation::Validation(const Config& config, const Tokenizer& tokenizer, Mesh& m
   }
 }
 
-std::optional<ValidationResult> Validation::run(Engine& engine, const std::function<bool()>& broken_off) {
+std::optional<ValidationResult> Validation::run(Engine& engine, const std::function<bool()>& broken_off,
+                                                const Advance& advance) {
   ValidationResult result;
   LossSum all;
+  // Every rank makes as many calls as the replica with most batches, and knows each batch's number of rows.
+  at::Tensor calls = at::zeros({static_cast<int64_t>(names_.size())}, at::kLong);
+  for (size_t s = 0; s < names_.size(); ++s) calls[static_cast<int64_t>(s)] = static_cast<int64_t>(batches_[s].size());
+  mesh_.world->all_reduce(calls, Reduction::max);
+  const int64_t all_calls = calls.sum().item<int64_t>();
+  int64_t done = 0;
   for (size_t s = 0; s < names_.size(); ++s) {
-    // Every rank makes as many calls as the replica with most batches, and knows each batch's number of rows.
-    at::Tensor calls = at::full({1}, static_cast<int64_t>(batches_[s].size()), at::kLong);
-    mesh_.world->all_reduce(calls, Reduction::max);
     LossSum sum;
-    for (int64_t i = 0; i < calls.item<int64_t>(); ++i) {
+    for (int64_t i = 0; i < calls[static_cast<int64_t>(s)].item<int64_t>(); ++i) {
       if (broken_off()) return std::nullopt;
       TokenBatch batch;
       if (i < static_cast<int64_t>(batches_[s].size())) batch = batches_[s][i];
@@ -42,6 +46,7 @@ std::optional<ValidationResult> Validation::run(Engine& engine, const std::funct
       LossSum part = engine.loss(to_sequence(batch));
       sum.loss += part.loss;
       sum.targets += part.targets;
+      if (advance) advance(++done, all_calls);
     }
     result.by_source[names_[s]] = sum.loss / static_cast<double>(std::max<int64_t>(1, sum.targets));
     all.loss += sum.loss;

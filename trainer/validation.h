@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "trainer/config/config.h"
+#include "trainer/console.h"
 #include "trainer/engine.h"
 
 namespace lmnet {
@@ -27,7 +28,8 @@ class Validation {
   const std::vector<SkippedRecord>& skipped() const { return skipped_; }
   /// Collective; the same result on all ranks. `broken_off` is asked before each batch and answers alike on all ranks;
   /// nothing comes of a validation that is.
-  std::optional<ValidationResult> run(Engine& engine, const std::function<bool()>& broken_off);
+  std::optional<ValidationResult> run(Engine& engine, const std::function<bool()>& broken_off,
+                                      const Advance& advance = {});
 
  private:
   Mesh& mesh_;

@@ -90,7 +90,7 @@ checkpoint:
   async: true
   busy: wait
   on_failure: continue
-  on_signal: [TERM, USR1]
+  on_signal: [TERM, INT, USR1]
 evaluate:
   every: none
   batches: 0

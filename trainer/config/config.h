@@ -149,7 +149,7 @@ struct CheckpointConfig {
   bool async = true;                    // written while training goes on
   std::string busy = "wait";            // wait | skip: what a save does while another one is being written
   std::string on_failure = "continue";  // continue | stop
-  std::vector<std::string> on_signal = {"TERM", "USR1"};
+  std::vector<std::string> on_signal = {"TERM", "INT", "USR1"};
   bool operator==(const CheckpointConfig&) const = default;
 };
 
@@ -213,6 +213,8 @@ std::vector<std::string> changes_on_resume(const Config& saved, const Config& no
 
 /// The keys, their defaults and meaning, one a line: `lmnet help config`.
 std::string config_reference();
+/// The same as the page docs/config.md.
+std::string config_markdown();
 
 /// `2000u`, `500Mt`, `5m`: as a config takes it.
 std::string to_string(const Span& span);

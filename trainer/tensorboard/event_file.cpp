@@ -11,30 +11,30 @@ namespace lmnet {
 namespace {
 
 /// A protobuf message that grows field by field (protobuf.dev/programming-guides/encoding).
-class Message {
+class Proto {
  public:
-  Message& whole(int field, int64_t value) {
+  Proto& whole(int field, int64_t value) {
     key(field, 0);
     varint(static_cast<uint64_t>(value));
     return *this;
   }
-  Message& real(int field, double value) {
+  Proto& real(int field, double value) {
     key(field, 1);
     fixed(std::bit_cast<uint64_t>(value));
     return *this;
   }
-  Message& real(int field, float value) {
+  Proto& real(int field, float value) {
     key(field, 5);
     fixed(std::bit_cast<uint32_t>(value));
     return *this;
   }
-  Message& text(int field, std::string_view value) {
+  Proto& text(int field, std::string_view value) {
     key(field, 2);
     varint(value.size());
     bytes_ += value;
     return *this;
   }
-  Message& message(int field, const Message& value) { return text(field, value.bytes_); }
+  Proto& message(int field, const Proto& value) { return text(field, value.bytes_); }
 
   std::string take() { return std::move(bytes_); }
 
@@ -78,22 +78,22 @@ namespace metadata_field {
 constexpr int plugin_data = 1, plugin_name = 1;
 }
 
-Message event(double time, int64_t step) {
-  Message message;
+Proto event(double time, int64_t step) {
+  Proto message;
   message.real(event_field::wall_time, time);
   if (step != 0) message.whole(event_field::step, step);
   return message;
 }
 
 /// The event with a summary of one value.
-EventBytes with_value(Message event, const Message& value) {
-  return event.message(event_field::summary, Message().message(summary_field::value, value)).take();
+EventBytes with_value(Proto event, const Proto& value) {
+  return event.message(event_field::summary, Proto().message(summary_field::value, value)).take();
 }
 
 /// What a reader still has to read.
-class Reader {
+class ProtoReader {
  public:
-  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  explicit ProtoReader(std::string_view bytes) : rest_(bytes) {}
 
   bool empty() const { return rest_.empty(); }
   std::optional<uint64_t> varint() {
@@ -155,37 +155,37 @@ EventBytes version_event(double time) {
 
 EventBytes start_event(double time) {
   constexpr int64_t kStart = 1;
-  return event(time, 0).message(event_field::session_log, Message().whole(session_field::status, kStart)).take();
+  return event(time, 0).message(event_field::session_log, Proto().whole(session_field::status, kStart)).take();
 }
 
 EventBytes scalars_event(double time, int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
-  Message summary;
+  Proto summary;
   for (const auto& [tag, value] : scalars)
     summary.message(summary_field::value,
-                    Message().text(value_field::tag, tag).real(value_field::simple_value, static_cast<float>(value)));
+                    Proto().text(value_field::tag, tag).real(value_field::simple_value, static_cast<float>(value)));
   return event(time, step).message(event_field::summary, summary).take();
 }
 
 EventBytes text_event(double time, int64_t step, const std::string& tag, const std::string& text) {
   constexpr int64_t kStrings = 7;  // DT_STRING
-  const Message shape = Message().message(shape_field::dim, Message().whole(shape_field::size, 1));
-  Message value;
+  const Proto shape = Proto().message(shape_field::dim, Proto().whole(shape_field::size, 1));
+  Proto value;
   value.text(value_field::tag, tag)
-      .message(value_field::tensor, Message()
+      .message(value_field::tensor, Proto()
                                         .whole(tensor_field::dtype, kStrings)
                                         .message(tensor_field::shape, shape)
                                         .text(tensor_field::string_val, text))
       .message(value_field::metadata,
-               Message().message(metadata_field::plugin_data, Message().text(metadata_field::plugin_name, "text")));
+               Proto().message(metadata_field::plugin_data, Proto().text(metadata_field::plugin_name, "text")));
   return with_value(event(time, step), value);
 }
 
 EventBytes image_event(double time, int64_t step, const std::string& tag, int width, int height,
                        const std::string& png) {
   constexpr int64_t kRgb = 3;
-  Message value;
+  Proto value;
   value.text(value_field::tag, tag)
-      .message(value_field::image, Message()
+      .message(value_field::image, Proto()
                                        .whole(image_field::height, height)
                                        .whole(image_field::width, width)
                                        .whole(image_field::colorspace, kRgb)
@@ -194,7 +194,7 @@ EventBytes image_event(double time, int64_t step, const std::string& tag, int wi
 }
 
 std::optional<int64_t> step_of(std::string_view event) {
-  Reader reader(event);
+  ProtoReader reader(event);
   int64_t step = 0;
   while (!reader.empty()) {
     const auto key = reader.varint();

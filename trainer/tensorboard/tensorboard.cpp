@@ -96,18 +96,22 @@ TensorBoard::TensorBoard(const fs::path& folder, int64_t update) {
 
 void TensorBoard::describe(const std::string& config_yaml, const std::string& graph_text, const Graph& graph) {
   const Picture picture = draw_graph(graph);
-  const std::array<EventBytes, 3> events = {
-      text_event(now(), 0, "config", verbatim(config_yaml)), text_event(now(), 0, "graph", verbatim(graph_text)),
-      image_event(now(), 0, "topology", picture.width(), picture.height(), picture.png())};
-  file_->add(events);
+  unwritten_.push_back(text_event(now(), 0, "config", verbatim(config_yaml)));
+  unwritten_.push_back(text_event(now(), 0, "graph", verbatim(graph_text)));
+  unwritten_.push_back(image_event(now(), 0, "topology", picture.width(), picture.height(), picture.png()));
+  write();
 }
 
 void TensorBoard::add(const Json& metrics) {
   std::vector<std::pair<std::string, double>> scalars;
   collect(metrics, "", scalars);
-  const std::array<EventBytes, 1> event = {
-      scalars_event(metrics.value("time", now()), metrics.value("update", int64_t{0}), scalars)};
-  file_->add(event);
+  unwritten_.push_back(scalars_event(metrics.value("time", now()), metrics.value("update", int64_t{0}), scalars));
+  write();
+}
+
+void TensorBoard::write() {
+  file_->add(unwritten_);
+  unwritten_.clear();
 }
 
 }  // namespace lmnet

@@ -11,7 +11,7 @@
 namespace lmnet {
 
 /// The event files of a run for TensorBoard, beside metrics.jsonl and with the same numbers. Throws CheckpointError for
-/// what cannot be written.
+/// what cannot be written; events are kept then, and written with the next ones.
 class TensorBoard {
  public:
   /// Begins a file in the folder. It takes over what earlier files there say of updates up to `update`, where the run
@@ -25,7 +25,10 @@ class TensorBoard {
   void add(const nlohmann::ordered_json& metrics);
 
  private:
+  void write();
+
   std::optional<EventFile> file_;
+  std::vector<EventBytes> unwritten_;
 };
 
 }  // namespace lmnet
