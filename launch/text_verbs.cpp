@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 
+#include "data/record.h"
 #include "launch/ranks.h"
 #include "launch/verb.h"
 #include "model/graph/errors.h"

@@ -58,9 +58,11 @@ std::string nearest_option(const CLI::App& app, std::span<char* const> words) {
   return "";
 }
 
-int print_help(const CLI::App& app, const std::string& topic) {
+int print_help(const CLI::App& app, std::span<char* const> words) {
+  const std::string topic = words.empty() ? "" : words.front();
   if (topic == "config") {
-    fmt::print("{}", config_reference());
+    const bool markdown = words.size() > 1 && std::string_view(words[1]) == "--markdown";
+    fmt::print("{}", markdown ? config_markdown() : config_reference());
     return 0;
   }
   const CLI::App* verb = topic.empty() ? &app : find_verb(app, topic);
@@ -97,6 +99,13 @@ int refuse_arguments(const CLI::App& app, const CLI::ParseError& error, std::spa
 
 }  // namespace
 
+std::string refusal_of(const std::string& word, const std::vector<std::string>& words) {
+  if (std::ranges::find(words, word) != words.end()) return "";
+  const std::string near = nearest(word, words);
+  return fmt::format("\"{}\" is not one of {}{}", word, fmt::join(words, ", "),
+                     near.empty() ? "" : fmt::format(", did you mean {}?", near));
+}
+
 void add_overrides(CLI::App& app, std::vector<std::string>& overrides) {
   app.add_option("key=value", overrides, "overrides, such as train.micro_batch=4");
 }
@@ -108,7 +117,7 @@ int run_command_line(int argc, char** argv) {
   for (const auto& verb : verbs) verb->describe(*app.add_subcommand(verb->name(), verb->help()));
   try {
     std::string word = argc > 1 ? argv[1] : "help";
-    if (word == "help") return flushed(print_help(app, argc > 2 ? argv[2] : ""));
+    if (word == "help") return flushed(print_help(app, {argv + std::min(argc, 2), argv + argc}));
     if (!word.starts_with('-') && find_verb(app, word) == nullptr) refuse_verb(app, word);
     app.parse(argc, argv);
     return flushed(run_verb(app, verbs, {argc, argv}));

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
+#include "trainer/config/words.h"
 #include "trainer/cost_model.h"
 #include "trainer/describe.h"
 #include "trainer/dtype.h"
@@ -31,7 +33,9 @@ void check(const Config& config, const BenchOptions& options, int ranks) {
   if (options.what == "exchange")
     throw ConfigError(fmt::format("--what {} is planned, not built yet; there are: {}", options.what, kKinds));
   if (options.what != "train" && options.what != "forward")
-    throw ConfigError(fmt::format("--what {} is unknown; there are: {}", options.what, kKinds));
+    throw ConfigError(fmt::format(
+        "--what {} is unknown{}; there are: {}", options.what,
+        config::did_you_mean(options.what, std::array<std::string, 3>{"train", "forward", "generate"}), kKinds));
   if (options.steps < 1 || options.warmup < 0) throw ConfigError("--steps takes 1 or more, --warmup 0 or more");
   if (config.data.sequence_length < 1) fail("a measurement needs data.sequence_length");
   if (config.train.global_batch < 1) fail("a measurement needs train.global_batch");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -15,9 +16,18 @@
 #include "data/errors.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
+#include "model/graph/errors.h"
+#include "trainer/config/words.h"
 
 namespace lmnet {
 namespace {
+
+/// A word that is no tokenizer is a wrong call; what is wrong with one that is there is another matter.
+void require_tokenizer(const std::string& name) {
+  if (name == "bytes" || std::filesystem::exists(name)) return;
+  throw ConfigError(fmt::format("{}: there is no such folder or tokenizer.json{}; the built-in tokenizer is bytes",
+                                name, config::did_you_mean(name, std::array<std::string, 1>{"bytes"})));
+}
 
 /// The lines of one file, each printed with what it lacks.
 class Lines {
@@ -103,6 +113,7 @@ class Lines {
 }  // namespace
 
 int tokenize(const TokenizeOptions& options) {
+  require_tokenizer(options.tokenizer);
   Lines(options).run();
   return 0;
 }

@@ -144,19 +144,4 @@ std::vector<std::string> changes_on_resume(const Config& saved, const Config& no
   return changed;
 }
 
-std::string config_reference() {
-  const auto keys = config::config_schema().keys();
-  const auto standard = [](const KeyInfo& key) -> std::string {
-    if (key.need == config::Need::always) return "required";
-    if (key.need == config::Need::to_train && (key.standard.empty() || key.standard == "[]"))
-      return "required to train";
-    return key.standard.empty() ? "-" : key.standard;
-  };
-  std::string table = fmt::format("{:<30} {:<18} {}\n", "key", "default", "meaning | what it takes");
-  for (const KeyInfo& key : keys) {
-    table += fmt::format("{:<30} {:<18} {} | {}\n", key.path, standard(key), key.meaning, key.allowed);
-  }
-  return table + "\n" + config::preset_reference();
-}
-
 }  // namespace lmnet

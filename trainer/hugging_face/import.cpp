@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +14,8 @@
 #include "model/hugging_face.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/checkpointer.h"
+#include "trainer/config/presets.h"
+#include "trainer/config/words.h"
 #include "trainer/hugging_face/end_tokens.h"
 #include "trainer/hugging_face/network_config.h"
 #include "trainer/hugging_face/reference_weights.h"
@@ -74,6 +78,21 @@ ImportSource open_source(const fs::path& folder, const ImportOptions& options) {
   return plain_source(folder, config);
 }
 
+/// What is wrong with the call is told before the weights are looked at.
+void check_options(const ImportOptions& options) {
+  const std::vector<std::string> presets = config::preset_names();
+  if (options.preset != "none" && std::ranges::find(presets, options.preset) == presets.end())
+    throw ConfigError(
+        fmt::format("--preset {}: no checkpoint of the official implementation is of that kind{}; there are {}",
+                    options.preset, config::did_you_mean(options.preset, presets), fmt::join(presets, ", ")));
+  if (options.preset != "none" && options.topology.empty())
+    throw ConfigError(
+        "--topology is missing: a checkpoint of the official implementation does not tell its own, give the vertices "
+        "per "
+        "level, such as 1-2-1");
+  if (!options.topology.empty()) Graph::layered(options.topology);
+}
+
 TextFiles texts_of(const fs::path& folder) {
   TextFiles texts = has_tokenizer(folder) ? read_tokenizer_files(*make_tokenizer(folder.string())) : TextFiles();
   texts["generation_config.json"] = generation_config(folder, end_tokens(folder, nullptr, 0));
@@ -83,9 +102,10 @@ TextFiles texts_of(const fs::path& folder) {
 }  // namespace
 
 void import_folder(const fs::path& folder, const fs::path& out, const ImportOptions& options) {
+  check_options(options);
+  NewFolder target(out);
   const ImportSource source = open_source(folder, options);
   const ModelSpec spec = resolve_model(source.config.model);
-  NewFolder target(out);
   CheckpointWriter writer(target.temporary(), 0, 0);
   writer.prepare();
   for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph)) {

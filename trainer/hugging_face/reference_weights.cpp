@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 #include <set>
+#include <stdexcept>
 
 #include "model/errors.h"
 #include "model/graph/errors.h"
@@ -22,11 +23,7 @@ ReferenceClass class_of(const std::string& preset, bool separate) {
   if (preset == "reference-causal") return separate ? ReferenceClass::causal_separate : ReferenceClass::causal;
   if (preset == "reference-classifier") return ReferenceClass::classifier;
   if (preset == "reference-classifier-separate") return ReferenceClass::classifier_separate;
-  throw ConfigError(
-      fmt::format("--preset {}: no checkpoint of the official implementation is of that kind; give "
-                  "reference-gpt2, reference-causal, reference-classifier or "
-                  "reference-classifier-separate",
-                  preset));
+  throw std::invalid_argument(preset + " is no class of the official implementation");
 }
 
 /// The backbone's config, in which the official GPT-2 code leaves out and adds some keys.
@@ -62,10 +59,6 @@ ReferenceWeights::ReferenceWeights(const fs::path& folder, const ImportOptions& 
 }
 
 std::string ReferenceWeights::model_section(const ImportOptions& options) const {
-  if (options.topology.empty())
-    throw ConfigError(
-        "--topology is missing: a checkpoint of the official implementation does not tell its own, give "
-        "the vertices per level, such as 1-2-1");
   const auto& tensors = files_.tensors();
   if (tensors.empty()) throw WeightsError(fmt::format("{}: there is no tensor in it", folder_.string()));
   const auto size = [&](const char* name, size_t dimension) {
