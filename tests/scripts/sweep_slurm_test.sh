@@ -72,25 +72,42 @@ code=0
 login "$lmnet" sweep topologies.yaml >out.txt 2>&1 || code=$?
 { [ "$code" = 2 ] && grep -q "are in Slurm's queue" out.txt; } || fail "started beside the queue: code $code, $(cat out.txt)"
 
-# A rank is killed: the job goes back into the queue by itself. A job is cancelled: the next call starts its run again.
+# A rank is killed: the job goes back into the queue by itself.
 victim=''
 until victim=$(pgrep -f 'lmnet train .*topologies' | head -1) && [ -n "$victim" ]; do sleep 0.1; done
 kill -9 "$victim"
-login "${sweep[@]}" >sweep.log 2>&1 &
-waiting=$!
-sleep 3
-cancelled=$(login squeue --noheader --array --state=running --format=%i | head -1)
-[ -z "$cancelled" ] || login scancel "$cancelled"
-code=0
-wait "$waiting" || code=$?
-if [ "$code" != 0 ]; then
-  grep -q 'failed' sweep.log && fail "what was cancelled counts as failed: $(cat sweep.log)"
-  login "${sweep[@]}" >sweep.log 2>&1 || fail "the last call: $(cat sweep.log; tail -5 runs/topologies/sweep/logs/*)"
-fi
+login "${sweep[@]}" >sweep.log 2>&1 || fail "the last call: $(cat sweep.log; tail -5 runs/topologies/sweep/logs/*)"
+grep -q 'back into the queue' runs/topologies/sweep/logs/* || fail "the job whose rank was killed did not go back into the queue"
 [ "$(done_runs | wc -l)" = 12 ] || fail "not complete: $(cat sweep.log)"
 for strike in 1 4; do
   grep -vxFf <(done_runs) "before-$strike" && fail "a run that was done was made again"
 done
 login "$lmnet" sweep topologies.yaml --report >out.txt
 [ "$(grep -c '^topology=.* 2$' out.txt)" = 6 ] || fail "the table is not complete: $(cat out.txt)"
-echo "ok: 12 runs as job arrays on two nodes, killed twice, a rank lost, a job cancelled"
+echo "ok: 12 runs as job arrays on two nodes, killed twice, a rank lost"
+
+# A job that is pre-empted saves, goes back into the queue and goes on; one that is cancelled saves and stays away.
+sed -i 's/16u/100000u/; s/^grid.*/name: long/; s/^seeds: 2/seeds: 1/' topologies.yaml
+login "${sweep[@]}" >sweep.log 2>&1 &
+waiting=$!
+metrics=runs/long/seed=1/metrics.jsonl
+# until_update TEXT: waits until the run has logged it.
+until_update() {
+  for _ in $(seq 1 600); do
+    grep -qs "$1" $metrics && return
+    sleep 0.1
+  done
+  fail "$1 never stood in $metrics: $(cat sweep.log runs/long/sweep/logs/*; login squeue)"
+}
+until_update '"update":10,'
+job=$(login squeue --noheader --array --format=%i)
+login scancel --signal=USR1 --batch "$job"
+until_update '"restart":1'
+login scancel "$job"
+code=0
+wait "$waiting" || code=$?
+[ "$code" = 1 ] || fail "a sweep whose job was cancelled ended with $code: $(cat sweep.log)"
+grep -q ': stopped · .*CANCELLED' sweep.log || fail "what was cancelled does not count as stopped: $(cat sweep.log)"
+grep -q '"stopped"' runs/long/seed=1/status.json || fail "a cancelled run did not save: $(cat runs/long/seed=1/status.json)"
+[ -z "$(login squeue --noheader)" ] || fail "a cancelled job went back into the queue"
+echo "ok: pre-empted and gone on, cancelled and saved"
