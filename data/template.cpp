@@ -86,7 +86,7 @@ FieldPath FieldPath::parse(std::string_view text) {
     }
     const bool quoted = rest.starts_with('"');
     if (quoted) rest.remove_prefix(1);
-    const size_t end = quoted ? rest.find('"') : std::min(rest.find_first_of(".[\""), rest.size());
+    const size_t end = quoted ? rest.find('"') : std::min(rest.find_first_of(".[]\""), rest.size());
     if (end == rest.npos) fail("a quote is missing");
     if (end == 0) fail("a name is empty");
     path.steps_.emplace_back(std::string(rest.substr(0, end)));

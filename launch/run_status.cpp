@@ -16,6 +16,7 @@
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/config/config.h"
+#include "trainer/describe.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_lease.h"
 #include "trainer/schedule.h"
@@ -117,7 +118,7 @@ std::string to_text(const RunStatus& status) {
   if (status.loss) text += fmt::format(" · loss {:.4f}", *status.loss);
   if (status.validation_loss) text += fmt::format(" · validation loss {:.4f}", *status.validation_loss);
   if (status.tokens_per_s && status.state == "running") text += fmt::format(" · {:.0f} tok/s", *status.tokens_per_s);
-  if (status.seconds_left) text += fmt::format(" · {} left", sweep::duration(*status.seconds_left));
+  if (status.seconds_left) text += fmt::format(" · {} left", short_time(*status.seconds_left));
   if (status.restart > 0) text += fmt::format(" · restart {}", status.restart);
   text += "\n";
   const auto line = [&](const std::string& what) { text += "  " + what + "\n"; };
@@ -126,7 +127,7 @@ std::string to_text(const RunStatus& status) {
     line(fmt::format("Slurm job {}: {}", status.job, status.queue.empty() ? "not in the queue" : status.queue));
   if (status.checkpoint)
     line(fmt::format("checkpoint of update {}, {} old", *status.checkpoint,
-                     sweep::duration(static_cast<double>(*status.checkpoint_seconds))));
+                     short_time(static_cast<double>(*status.checkpoint_seconds))));
   if (!status.reason.empty())
     line(status.code == 0 ? status.reason : fmt::format("{} (code {})", status.reason, status.code));
   if (!status.last_error.empty() && status.last_error != status.reason)

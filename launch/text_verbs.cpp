@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 
-#include "data/record.h"
+#include "data/format_file.h"
 #include "launch/ranks.h"
 #include "launch/verb.h"
 #include "model/graph/errors.h"
@@ -81,7 +81,9 @@ class Evaluate final : public Verb {
   void describe(CLI::App& app) override {
     app.add_option("CHECKPOINT", checkpoint_, kWeights)->required();
     app.add_option("--data", options_.data, "a file or a glob")->required();
-    app.add_option("--format", options_.format, "how its records are written, as in data.train")->capture_default_str();
+    app.add_option("--format", options_.format, "how its records are written, as in data.train")
+        ->capture_default_str()
+        ->check([](const std::string& word) { return refusal_of(word, Formats().names()); });
     app.add_option("--max-new-tokens", options_.max_new_tokens, "of an answer; 0 = losses only")->capture_default_str();
     app.add_option("--items", options_.items, "write a JSON line for each item here");
     app.add_flag("--json", options_.json, "print the summary as JSON");

@@ -90,7 +90,8 @@ class Train final : public Verb {
 
 class Check final : public Verb {
  public:
-  Check() : Verb("check", "what this host sees of a run: the program, its config and its data; launch/mpirun compares") {}
+  Check()
+      : Verb("check", "what this host sees of a run: the program, its config and its data; launch/mpirun compares") {}
 
   void describe(CLI::App& app) override {
     app.add_option("CONFIG", config_.file, "a YAML file")->required();

@@ -48,7 +48,7 @@ std::string run_bar(const RunProgress& progress, int columns, const TextStyle& s
   const std::string percent = fmt::format("{:2.0f} %", std::floor(100 * share));
   const std::string loss = fmt::format("loss {:.4f}", progress.loss);
   const std::string speed = short_count(progress.tokens_per_s) + " tok/s";
-  const std::string left = time_left(progress.seconds_left) + " left";
+  const std::string left = short_time(progress.seconds_left) + " left";
   const auto joined = [&](const std::vector<std::string>& parts) {
     return fmt::format("{}", fmt::join(parts, style.unicode ? " · " : " - "));
   };

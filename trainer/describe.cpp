@@ -21,7 +21,7 @@ std::string short_count(double count, std::string_view unit) {
   return fmt::format("{:.0f}{}{}", count, unit.empty() ? "" : " ", unit);
 }
 
-std::string time_left(double seconds) {
+std::string short_time(double seconds) {
   const auto whole = static_cast<int64_t>(seconds + 0.5);
   if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
   if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);

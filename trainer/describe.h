@@ -15,7 +15,7 @@ std::string short_count(double count, std::string_view unit = "");
 /// `12.5 GiB`.
 std::string gib(double bytes);
 /// `1 h 05 min`, `3 min 20 s`, `12 s`: a time to wait, for people.
-std::string time_left(double seconds);
+std::string short_time(double seconds);
 /// The most memory that this process ever held, in GiB: of the host, or in tensors of its GPU.
 double peak_memory_gib(const RankDevice& where = {});
 /// What it holds now.

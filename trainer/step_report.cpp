@@ -30,7 +30,7 @@ std::string StepReport::line(const RunState& state) const {
       state.run.updates, all_updates, short_count(static_cast<double>(state.run.tokens), "t"), result.loss,
       result.grad_norm, short_rate(highest), seconds, short_count(static_cast<double>(tokens_per_update) / seconds),
       memory_gib, waiting < 1 ? "" : fmt::format(" · {:.0f}% waiting for data", waiting),
-      time_left(progress(state).seconds_left));
+      short_time(progress(state).seconds_left));
 }
 
 RunProgress StepReport::progress(const RunState& state) const {

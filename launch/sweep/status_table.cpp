@@ -37,7 +37,7 @@ std::string details(const RunView& run) {
   if (run.update > 0) parts.push_back(fmt::format("{}/{}", run.update, run.updates));
   if (const std::string loss = loss_of(run); !loss.empty()) parts.push_back(loss);
   if (run.tokens_per_s) parts.push_back(short_count(*run.tokens_per_s, "t/s"));
-  if (run.seconds_left) parts.push_back(time_left(*run.seconds_left) + " left");
+  if (run.seconds_left) parts.push_back(short_time(*run.seconds_left) + " left");
   if (!run.record.reason.empty()) parts.push_back(run.record.reason);
   return fmt::format("{}", fmt::join(parts, " · "));
 }

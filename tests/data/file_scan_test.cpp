@@ -110,9 +110,11 @@ TEST_F(FileScanTest, tells_each_stream_of_its_bad_records) {
       std::vector<int64_t> numbers, bad;
       std::vector<SkippedRecord> skipped;
       Cursor near;
-      for (int64_t from = stream; auto found = scan.take(0, from, near, skipped); from = found->number + 2) {
+      int64_t from = stream;
+      while (const auto found = scan.take(0, from, near, skipped)) {
         numbers.push_back(found->number);
         near = found->place;
+        from = found->number + 2;
       }
       for (const SkippedRecord& record : skipped) bad.push_back(record.record);
       using testing::ElementsAre;

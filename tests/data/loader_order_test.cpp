@@ -95,6 +95,7 @@ TEST_F(LoaderOrderTest, tells_of_bad_records_with_the_same_updates_whoever_reads
     folder_.write(name, lines);
   }
   for (Source& source : sources_) source.format = source.format.skipping_bad_records(9);
+  constexpr int updates = 150;
   using Met = std::set<std::pair<std::filesystem::path, int64_t>>;
   /// What was met until each update; the loaders are made anew after every `stride` updates.
   const auto met_by_update = [&](int ranks, int readers, int stride) {
@@ -102,11 +103,11 @@ TEST_F(LoaderOrderTest, tells_of_bad_records_with_the_same_updates_whoever_reads
     std::vector<Met> by_update(1);
     std::vector<StreamState> states;
     std::vector<std::string> sequences;
-    for (int update = 0; update < 60;) {
+    for (int update = 0; update < updates;) {
       auto all = loaders(ranks);
       for (Loader& loader : all)
         if (update > 0) loader.restore(states);
-      for (int end = std::min(60, update + stride); update < end; ++update) {
+      for (int end = std::min(updates, update + stride); update < end; ++update) {
         append(all, sequences);
         Met met = by_update.back();
         for (Loader& loader : all)
@@ -119,11 +120,11 @@ TEST_F(LoaderOrderTest, tells_of_bad_records_with_the_same_updates_whoever_reads
     }
     return by_update;
   };
-  const auto expected = met_by_update(1, 0, 60);
+  const auto expected = met_by_update(1, 0, updates);
   EXPECT_EQ(expected.back().size(), 3u * 14);
   EXPECT_LT(expected[1].size(), expected.back().size());
-  EXPECT_TRUE(met_by_update(4, 0, 60) == expected);
-  EXPECT_TRUE(met_by_update(2, 3, 60) == expected);
+  EXPECT_TRUE(met_by_update(4, 0, updates) == expected);
+  EXPECT_TRUE(met_by_update(2, 3, updates) == expected);
   EXPECT_TRUE(met_by_update(1, 2, 7) == expected);
   EXPECT_TRUE(met_by_update(8, 0, 5) == expected);
 }

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "data/errors.h"
 #include "data/data_files.h"
+#include "data/errors.h"
 #include "data/format_file.h"
 #include "tests/samples.h"
 

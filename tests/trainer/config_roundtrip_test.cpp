@@ -70,6 +70,12 @@ train:
   loss:
     label_smoothing: 0
     epsilon: 0
+  on_nan: stop
+  on_spike: none
+  spike:
+    window: 128
+    sigma: 6
+  skip_limit: 10
   recompute: none
 parallel:
   vertex: 1

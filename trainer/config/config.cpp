@@ -50,7 +50,7 @@ void flatten(const Node& node, const std::string& path, Values& values) {
 bool may_change_on_resume(const std::string& key) {
   static const std::vector<std::string> sections = {"parallel.", "checkpoint.", "log.", "evaluate.", "train.spike."};
   static const std::vector<std::string> keys = {
-      "train.micro_batch", "train.on_nan", "train.on_spike", "train.skip_limit", "run.time_limit",    "run.name",
+      "train.micro_batch", "train.on_nan", "train.on_spike", "train.skip_limit",   "run.time_limit",       "run.name",
       "run.dir",           "run.resume",   "data.readers",   "data.on_bad_record", "data.bad_record_limit"};
   const auto begins = [&](const std::string& section) { return key.starts_with(section); };
   return std::ranges::any_of(sections, begins) || std::ranges::find(keys, key) != keys.end() ||
