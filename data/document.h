@@ -17,6 +17,7 @@ struct Document {
 struct RowShape {
   int64_t length = 0;  // tokens: sequence_length + 1
   bool packing = true;
+  bool documents = false;  // with packing: told apart in TokenBatch::starts
 };
 
 Document make_document(const Tokenizer& tokenizer, const Record& record);

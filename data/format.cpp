@@ -99,6 +99,10 @@ bool Format::has_prompt() const {
   return !spec_->prompt.options.empty();
 }
 
+bool Format::learns_all() const {
+  return !has_prompt() && !spec_->chat && spec_->turns.empty();
+}
+
 std::optional<int64_t> Format::bad_records() const {
   return spec_->bad_records;
 }

@@ -27,6 +27,8 @@ class Format {
   Format skipping_bad_records(int64_t limit) const;
   /// Records have a prompt and an answer, rather than one text or a chat.
   bool has_prompt() const;
+  /// Records are plain texts, of which nothing is only read.
+  bool learns_all() const;
   /// How many; nothing where none may be.
   std::optional<int64_t> bad_records() const;
 

@@ -33,7 +33,8 @@ void check(const std::vector<Source>& sources, const LoaderOptions& options, int
 }
 
 uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) {
-  return hash_of({options.seed, static_cast<uint64_t>(options.sequence_length), options.packing ? 1u : 0u,
+  const uint64_t packing = (options.packing ? 1u : 0u) | (options.documents ? 2u : 0u);
+  return hash_of({options.seed, static_cast<uint64_t>(options.sequence_length), packing,
                   static_cast<uint64_t>(options.streams), hash_of(tokenizer.hash())});
 }
 
@@ -105,7 +106,8 @@ std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Sourc
   }
   std::vector<Stream> streams;
   for (auto& of_stream : shares)
-    streams.emplace_back(std::move(of_stream), tokenizer, RowShape{options.sequence_length + 1, options.packing});
+    streams.emplace_back(std::move(of_stream), tokenizer,
+                         RowShape{options.sequence_length + 1, options.packing, options.documents});
   return {std::move(streams), fmt::format("{:016x}", fingerprint)};
 }
 
@@ -193,7 +195,8 @@ uint64_t batch_hash(const TokenBatch& batch) {
     uint64_t hash = hash_of({static_cast<uint64_t>(batch.positions[row])});
     for (int64_t i = row * batch.length; i < (row + 1) * batch.length; ++i) {
       const auto token = static_cast<uint32_t>(batch.tokens[i]);
-      hash = hash_step(hash, token | static_cast<uint64_t>(batch.learn[i]) << 32);
+      const uint64_t start = batch.starts.empty() ? 0 : batch.starts[i];
+      hash = hash_step(hash, token | static_cast<uint64_t>(batch.learn[i]) << 32 | start << 33);
     }
     sum += hash;
   }

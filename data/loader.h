@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/data_files.h"
+#include "data/document.h"
 #include "data/record_reader.h"
 #include "data/tokenizer.h"
 
@@ -24,6 +25,7 @@ struct LoaderOptions {
   uint64_t seed = 1;
   int64_t sequence_length = 0;
   bool packing = true;
+  bool documents = false;  // packed ones are told apart
   int64_t global_batch = 0;
   int64_t streams = 0;  // S, fixed when the run is created
   int readers = 0;      // threads that read ahead, which change nothing; 0: next() reads
@@ -39,6 +41,8 @@ struct TokenBatch {
   int64_t rows = 0, length = 0;  // length = sequence_length + 1
   std::vector<int32_t> tokens;
   std::vector<uint8_t> learn;
+  /// Where documents are told apart: 1 where one begins, as every row does; empty otherwise.
+  std::vector<uint8_t> starts = {};
   std::vector<int64_t> positions;  // of each row in the global batch
 };
 
@@ -77,16 +81,16 @@ class Loader {
   std::unique_ptr<Impl> impl_;
 };
 
-/// All sequences of a validation set in batches of up to `rows`, each record once, in file order (weights play no
-/// part); the last sequence is padded, the last batch may be smaller, `positions` number the sequences; only
+/// All sequences of this shape of a validation set in batches of up to `rows`, each record once, in file order (weights
+/// play no part); the last sequence is padded, the last batch may be smaller, `positions` number the sequences; only
 /// the first `limit` batches, 0 = all. `skipped` gets the bad records that were passed over. Throws DataError, also
 /// where there is nothing to learn.
 std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit = 0,
+                                           const RowShape& shape, int64_t rows, int64_t limit = 0,
                                            std::vector<SkippedRecord>* skipped = nullptr);
 
-/// Sum over the rows (wrapping) of a 64-bit hash of (position in the global batch, tokens, mask): the same for every
-/// layout when summed over the data-parallel ranks.
+/// Sum over the rows (wrapping) of a 64-bit hash of (position in the global batch, tokens, mask, and where documents
+/// that are told apart begin): the same for every layout when summed over the data-parallel ranks.
 uint64_t batch_hash(const TokenBatch& batch);
 
 }  // namespace lmnet

@@ -9,7 +9,9 @@ namespace lmnet {
 
 /// Cuts documents into the rows of a batch. With packing they follow one another without a gap, and the last token of a
 /// row is the first of the next, so that every token is a target exactly once; before the first document stands an end
-/// of text. Without packing each document has a row of its own, cut off or padded.
+/// of text. Where documents are told apart, one whose first token is learnt begins with the end of text before it, so
+/// that it is still a target; others begin with their own first token, and move to the next row where the rest of a row
+/// would cut them. Without packing each document has a row of its own, cut off or padded.
 class Packer {
  public:
   using NextDocument = std::function<bool(Document&)>;  // false: there are no more
@@ -27,6 +29,7 @@ class Packer {
 
  private:
   bool append_packed(const NextDocument& next, TokenBatch& batch);
+  bool moves_on(int64_t space) const;
 
   RowShape shape_;
   int32_t padding_;

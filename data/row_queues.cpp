@@ -11,6 +11,7 @@ namespace {
 void append(TokenBatch& batch, const TokenBatch& row) {
   batch.tokens.insert(batch.tokens.end(), row.tokens.begin(), row.tokens.end());
   batch.learn.insert(batch.learn.end(), row.learn.begin(), row.learn.end());
+  batch.starts.insert(batch.starts.end(), row.starts.begin(), row.starts.end());
 }
 
 /// Calls action(0) … action(count - 1) on so many threads and waits; the first exception is thrown here.

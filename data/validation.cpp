@@ -45,13 +45,12 @@ class AllRecords {
 }  // namespace
 
 std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, const Tokenizer& tokenizer,
-                                           int64_t sequence_length, bool packing, int64_t rows, int64_t limit,
+                                           const RowShape& shape, int64_t rows, int64_t limit,
                                            std::vector<SkippedRecord>* skipped) {
-  if (sequence_length < 1 || rows < 1) {
+  if (shape.length < 2 || rows < 1) {
     throw DataError(fmt::format("validation needs sequences and batches of at least 1, not {} tokens and {} rows",
-                                sequence_length, rows));
+                                shape.length - 1, rows));
   }
-  const RowShape shape{sequence_length + 1, packing};
   AllRecords records(sources, skipped);
   const auto next = [&](Document& document) {
     for (Record record; records.next(record);) {

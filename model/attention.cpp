@@ -76,6 +76,10 @@ at::Tensor attend(const Heads& heads, double scale, const Steps& steps, KeyValue
         .transpose(1, 2)
         .reshape({n, t, q.size(1) * q.size(3)});
   };
+  if (!steps.whole()) {
+    if (!q.is_cpu()) return composite::document_attention(q, k, v, steps.document_ids, scale);
+    return document_attention(q, k, v, steps.documents, scale);
+  }
   if (cached == nullptr)
     return steps.lengths.empty() ? attention(k, v, std::nullopt, true)
                                  : attention(k, v, visible_of(steps.lengths, n, t, q.device()), false);

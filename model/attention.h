@@ -6,6 +6,7 @@
 
 #include "model/backbone.h"
 #include "model/cache.h"
+#include "model/sequence.h"
 
 namespace lmnet {
 
@@ -25,6 +26,14 @@ struct Steps {
   int64_t capacity = 0;  // slots of a row in the cache
   /// [R]: positions of each row that are seen, without a cache; empty = all.
   std::vector<int64_t> lengths = {};
+  /// [N]: where the documents of each item of a call begin; empty = one document each. Rotary tables need not know:
+  /// only the distance of two positions matters to them.
+  DocumentStarts documents = {};
+  /// The same as numbers [N, T] on the device of a call, where that is not the CPU.
+  at::Tensor document_ids = {};
+
+  /// Whether each item is one document.
+  bool whole() const { return documents.empty(); }
 };
 
 /// Splits the fused projection [N, T, (H + 2G)·K] into heads: q [N, H, T, K], k and v [N, G, T, K]; q and k turned by
@@ -35,7 +44,8 @@ struct Heads {
 Heads split_heads(const at::Tensor& qkv, const Rotary& rotary, int64_t heads, int64_t kv_heads, int64_t head_width);
 
 /// Causal attention softmax(scale·q·kᵀ)·v → [N, T, H·K]. With `cached`, keys and values are put into their slots first,
-/// and a query sees all slots up to its own; without, all positions up to its own that Steps::lengths has.
+/// and a query sees all slots up to its own; without, all positions up to its own that Steps::lengths has, or those of
+/// its document.
 at::Tensor attend(const Heads& heads, double scale, const Steps& steps, KeyValues* cached);
 
 }  // namespace lmnet

@@ -27,6 +27,16 @@ std::string module_name(std::string name) {
   return name;
 }
 
+/// Where the document of each token begins: [R, T].
+at::Tensor document_begins(const DocumentStarts& documents, const at::Tensor& tokens) {
+  at::Tensor begins = at::empty(tokens.sizes(), at::kLong);
+  int64_t* begin = begins.data_ptr<int64_t>();
+  for (const std::vector<int64_t>& starts : documents)
+    for (size_t i = 0; i < starts.size(); ++i)
+      begin = std::fill_n(begin, (i + 1 < starts.size() ? starts[i + 1] : tokens.size(1)) - starts[i], starts[i]);
+  return begins.to(tokens.device());
+}
+
 }  // namespace
 
 const BackboneConfig& NetworkShape::of(const std::string& group) const {
@@ -105,11 +115,13 @@ void Network::build_edges(const Placement& placement, int rank, at::TensorOption
   }
 }
 
-at::Tensor Network::embed(const at::Tensor& tokens, const std::vector<int64_t>& start) const {
+at::Tensor Network::embed(const Sequence& sequence) const {
+  const at::Tensor& tokens = sequence.tokens;
   at::Tensor x = at::embedding(embedding_[0], tokens);
   if (!positions_.defined()) return x;
   at::Tensor position = at::arange(tokens.size(1), tokens.options());
-  if (!start.empty()) position = position + at::tensor(start, tokens.options()).unsqueeze(1);
+  if (!sequence.start.empty()) position = position + at::tensor(sequence.start, tokens.options()).unsqueeze(1);
+  if (!sequence.documents.empty()) position = position - document_begins(sequence.documents, tokens);
   return x + at::embedding(positions_[0], position);
 }
 

@@ -12,6 +12,7 @@
 #include "model/edge.h"
 #include "model/graph/layout.h"
 #include "model/parameter.h"
+#include "model/sequence.h"
 
 namespace lmnet {
 
@@ -65,8 +66,8 @@ class Network : public torch::nn::Module {
 
   std::span<const EdgeGroup> edge_groups(int source_level) const { return edge_groups_[source_level + 1]; }
   Transformer& vertices(const std::string& group) { return *vertices_.at(group); }
-  /// tokens [R, T], which begin at position `start` of each row ([R]; empty = 0) → [R, T, D].
-  at::Tensor embed(const at::Tensor& tokens, const std::vector<int64_t>& start = {}) const;
+  /// The tokens of a sequence at their positions: [R, T, D].
+  at::Tensor embed(const Sequence& sequence) const;
   /// The vectors before the tokens, [prefix, D]; undefined without.
   at::Tensor prefix() const { return prefix_.defined() ? prefix_[0] : at::Tensor(); }
   Parameter& head();

@@ -37,7 +37,7 @@ at::TensorOptions PieceWalk::accumulation() const {
 /// Prefix and tokens of these rows: [R, before + T, D].
 at::Tensor PieceWalk::embed(RowRange rows) const {
   const Sequence part = sequence_.narrow(rows);
-  at::Tensor x = network_.embed(part.tokens, part.start);
+  at::Tensor x = network_.embed(part);
   if (time_.before == 0) return x;
   return at::cat({network_.prefix().unsqueeze(0).expand({x.size(0), -1, -1}), x}, 1);
 }
@@ -150,18 +150,34 @@ std::vector<at::Tensor> PieceWalk::run_vertices(int level, const at::Tensor& inp
   auto group = [&](const Share& share) -> const std::string& { return graph_.vertices()[share.vertex].group; };
   std::vector<int64_t> sizes;
   for (const Share& share : shares) sizes.push_back(share.rows.size());
+  std::vector<RowRange> rows;
+  for (const Share& share : shares) rows.push_back(share.rows);
   bool one_group =
       std::all_of(shares.begin(), shares.end(), [&](const Share& share) { return group(share) == group(shares[0]); });
   if (one_group) {
-    at::Tensor output = network_.vertices(group(shares[0]))
-                            .forward(input, time_.steps_of(group(shares[0])), cached_vertex(shares[0].vertex));
+    at::Tensor output =
+        network_.vertices(group(shares[0]))
+            .forward(input, steps_for(time_.steps_of(group(shares[0])), rows), cached_vertex(shares[0].vertex));
     return shares.size() == 1 ? std::vector{output} : output.split_with_sizes(sizes);
   }
   std::vector<at::Tensor> parts = input.split_with_sizes(sizes);
   for (size_t s = 0; s < shares.size(); ++s)
     parts[s] = network_.vertices(group(shares[s]))
-                   .forward(parts[s].contiguous(), time_.steps_of(group(shares[s])), cached_vertex(shares[s].vertex));
+                   .forward(parts[s].contiguous(), steps_for(time_.steps_of(group(shares[s])), {rows[s]}),
+                            cached_vertex(shares[s].vertex));
   return parts;
+}
+
+/// The steps of a call for these rows of the piece, one range after the other.
+Steps PieceWalk::steps_for(const Steps& steps, const std::vector<RowRange>& rows) const {
+  Steps own = steps;
+  if (sequence_.documents.empty()) return own;
+  for (const RowRange& range : rows)
+    own.documents.insert(own.documents.end(), sequence_.documents.begin() + range.begin,
+                         sequence_.documents.begin() + range.end);
+  if (!sequence_.tokens.is_cpu())
+    own.document_ids = document_ids(own.documents, sequence_.length(), sequence_.tokens.device());
+  return own;
 }
 
 /// Runs the edges that leave a level (-1: the input) on the vectors that `input` gives (undefined: none here), those of
@@ -174,6 +190,7 @@ std::vector<PieceWalk::EdgeCall> PieceWalk::run_edges(const std::function<at::Te
       StackItems items;
       std::vector<at::Tensor> inputs;
       std::vector<int> edges;
+      std::vector<RowRange> rows;
     };
     std::map<int64_t, Batch> by_rows;
     for (size_t i = 0; i < group.edges.size(); ++i) {
@@ -183,12 +200,14 @@ std::vector<PieceWalk::EdgeCall> PieceWalk::run_edges(const std::function<at::Te
       batch.items.push_back(static_cast<int64_t>(i));
       batch.inputs.push_back(x);
       batch.edges.push_back(group.edges[i]);
+      const Edge& edge = graph_.edges()[group.edges[i]];
+      batch.rows.push_back(rows_of_vertex(source_level < 0 ? edge.destination : edge.source));
     }
     for (auto& [rows, batch] : by_rows) {
       at::Tensor x = batch.inputs.size() == 1 ? batch.inputs[0].unsqueeze(0) : at::stack(batch.inputs);
       if (batch.items.size() == group.edges.size()) batch.items.clear();
-      calls.push_back({batch.edges, group.module->forward(x.contiguous(), time_.steps, batch.items,
-                                                          cached_edge(batch.edges.front()))});
+      calls.push_back({batch.edges, group.module->forward(x.contiguous(), steps_for(time_.steps, batch.rows),
+                                                          batch.items, cached_edge(batch.edges.front()))});
     }
   }
   for (size_t e = 0; e < graph_.edges().size(); ++e) {

@@ -60,6 +60,7 @@ class PieceWalk {
   at::Tensor level_input(int level);
   std::vector<at::Tensor> run_vertices(int level, const at::Tensor& input);
   std::vector<EdgeCall> run_edges(const std::function<at::Tensor(int edge)>& input, int source_level);
+  Steps steps_for(const Steps& steps, const std::vector<RowRange>& rows) const;
   std::vector<Message> collect_messages(const Segment& segment) const;
   void take_arrived(int level);
   void send_gradients(int level);

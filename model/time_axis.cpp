@@ -35,6 +35,9 @@ TimeAxis time_axis(const Network& network, const Sequence& sequence, const Cache
   const auto fresh = std::count(sequence.start.begin(), sequence.start.end(), 0);
   const bool begins = fresh == std::ssize(sequence.start);
   TORCH_CHECK(begins || prefix == 0 || fresh == 0, "with a prefix all rows of a batch begin together");
+  TORCH_CHECK(sequence.documents.empty() || (std::ssize(sequence.documents) == sequence.rows() && cache == nullptr &&
+                                             prefix == 0 && sequence.start.empty() && sequence.lengths.empty()),
+              "documents for each row, which go with neither a cache nor a prefix nor padding");
   TimeAxis axis;
   axis.before = begins ? prefix : 0;
   axis.length = axis.before + sequence.length();

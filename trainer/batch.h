@@ -5,7 +5,7 @@
 
 namespace lmnet {
 
-/// T + 1 tokens a row become T inputs and T targets.
+/// T + 1 tokens a row become T inputs and T targets; where documents are told apart, they are among the inputs.
 Sequence to_sequence(const TokenBatch& batch);
 
 /// Gives the batch that rank 0 of a vertex-parallel group read to the others; `rows` and `length` are known to all.

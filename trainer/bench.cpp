@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "model/graph/errors.h"
 #include "trainer/config/words.h"
@@ -21,6 +22,7 @@
 #include "trainer/measuring.h"
 #include "trainer/model_spec.h"
 #include "trainer/run_check.h"
+#include "trainer/run_data.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -52,13 +54,15 @@ class RandomBatches {
         rows_(config.train.global_batch / mesh.dp_size),
         length_(config.data.sequence_length),
         vocabulary_(shape.backbone.vocabulary),
-        classes_(shape.classes) {}
+        classes_(shape.classes),
+        documents_(row_shape(config).documents) {}
 
   int64_t rows() const { return rows_; }
   Sequence next() {
     const at::Tensor tokens = at::randint(0, vocabulary_, {rows_, length_ + 1}, generator_, at::kLong);
     Sequence batch{tokens.narrow(1, 0, length_).contiguous(), tokens.narrow(1, 1, length_).contiguous(),
                    at::ones({rows_, length_}, at::kBool)};
+    if (documents_) batch.documents = draw_documents();
     if (classes_ == 0) return batch;
     batch.targets.remainder_(classes_);  // a class at the last position of each row
     batch.learn.narrow(1, 0, length_ - 1).zero_();
@@ -66,8 +70,21 @@ class RandomBatches {
   }
 
  private:
+  /// Rows of 1 to 5 documents.
+  DocumentStarts draw_documents() {
+    DocumentStarts documents;
+    for (int64_t row = 0; row < rows_; ++row) {
+      const at::Tensor drawn = at::randint(0, length_, {row % 5}, generator_, at::kLong);
+      std::set<int64_t> starts(drawn.data_ptr<int64_t>(), drawn.data_ptr<int64_t>() + drawn.numel());
+      starts.insert(0);
+      documents.emplace_back(starts.begin(), starts.end());
+    }
+    return documents;
+  }
+
   at::Generator generator_;
   int64_t rows_, length_, vocabulary_, classes_;
+  bool documents_;
 };
 
 /// FLOP/s that at::linear reaches on this rank on the products of a block, each at its best, weighted by FLOP.

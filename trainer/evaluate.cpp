@@ -77,7 +77,7 @@ std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOption
 std::vector<Item> evaluate_text(SavedNetwork& network, const EvaluationOptions& options, const Format& format, int rank,
                                 int size) {
   const std::vector<TokenBatch> rows = validation_batches({{options.data, format, 1}}, network.tokenizer(),
-                                                          network.sequence_length(), /*packing=*/true, /*rows=*/1);
+                                                          {network.sequence_length() + 1}, /*rows=*/1);
   std::vector<Item> items;
   for (size_t i = rank; i < rows.size(); i += size) add_loss(network, to_sequence(rows[i]), items.emplace_back());
   return items;

@@ -42,6 +42,15 @@ void check_stages(const Config& config, const ModelSpec& spec) {
   }
 }
 
+void check_documents(const Config& config) {
+  if (config.data.documents.value_or(false) && config.data.packing && config.model.prefix > 0)
+    throw ConfigError(fmt::format(
+        "{}: data.documents is true, but model.input.prefix stands before the first document of a row only: "
+        "set data.packing: false, so that each document has a row and the prefix of its own, or one of "
+        "the two keys to false or 0",
+        config.where));
+}
+
 /// Whether sources that all have a limit in tokens last for the run.
 void check_limits(const Config& config) {
   double allowed = 0;
@@ -104,6 +113,7 @@ RunSpec check_run(const Config& config, int ranks) {
     throw ConfigError(fmt::format("{}: the tokenizer {} has {} ids, the backbone's vocab_size is only {}", config.where,
                                   run.tokenizer->name(), run.tokenizer->vocabulary(), shape.backbone.vocabulary));
   check_stages(config, run.model);
+  check_documents(config);
   check_limits(config);
   for (const auto* list : {&config.data.train, &config.data.validation}) sources(config.data, *list);
   return run;

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
 #include "trainer/sources.h"
@@ -14,9 +16,18 @@ int64_t streams_of(const Config& config, const Mesh& mesh) {
   return config.data.streams.value_or(default_streams(config.train.global_batch, mesh.dp_size));
 }
 
+RowShape row_shape(const Config& config) {
+  const DataConfig& data = config.data;
+  const bool prompts =
+      std::ranges::any_of(sources(data, data.train), [](const Source& source) { return !source.format.learns_all(); });
+  const bool documents = data.documents.value_or(prompts && config.model.prefix == 0);
+  return {data.sequence_length + 1, data.packing, data.packing && documents};
+}
+
 LoaderOptions loader_options(const Config& config, int64_t streams) {
-  return {config.run.seed, config.data.sequence_length, config.data.packing, config.train.global_batch,
-          streams,         config.data.readers};
+  const RowShape shape = row_shape(config);
+  return {config.run.seed,           shape.length - 1, shape.packing,      shape.documents,
+          config.train.global_batch, streams,          config.data.readers};
 }
 
 RunData::RunData(const Config& config, const Tokenizer& tokenizer, Mesh& mesh, int64_t streams,

@@ -11,6 +11,9 @@ namespace lmnet {
 /// S of a new run, by its config or the default. Throws DataError where the replicas do not divide the global batch.
 int64_t streams_of(const Config& config, const Mesh& mesh);
 
+/// What sequences of the run are like.
+RowShape row_shape(const Config& config);
+
 /// The config's part of what the loader takes.
 LoaderOptions loader_options(const Config& config, int64_t streams);
 

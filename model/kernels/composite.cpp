@@ -70,6 +70,16 @@ at::Tensor attend_step(const at::Tensor& q, const at::Tensor& k, const at::Tenso
       .reshape({items, 1, q.size(1) * q.size(3)});
 }
 
+at::Tensor document_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& ids,
+                              double scale) {
+  const int64_t items = q.size(0), length = q.size(2);
+  const at::Tensor slot = at::arange(length, ids.options());
+  const at::Tensor seen = (ids.unsqueeze(2) == ids.unsqueeze(1)).logical_and_(slot <= slot.unsqueeze(1));
+  return attention(q, k, v, seen.unsqueeze(1), false, scale)
+      .transpose(1, 2)
+      .reshape({items, length, q.size(1) * q.size(3)});
+}
+
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::optional<at::Tensor>& mask, bool causal, double scale) {
   const bool grouped = q.size(1) != k.size(1);

@@ -19,6 +19,10 @@ at::Tensor linear_few_rows(const at::Tensor& x, const at::Tensor& weight, const 
 at::Tensor attend_step(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor& keys,
                        at::Tensor& values, at::IntArrayRef start, double scale);
 
+/// `ids`: the number of each position's document, int64 [N, T].
+at::Tensor document_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& ids,
+                              double scale);
+
 /// softmax(scale·q·kᵀ)·v → [N, H, T, K]; q: [N, H, T, K], k and v: [N, G, S, K]. The one place that asks ATen for
 /// attention: on a GPU its fast paths for heads that share keys and values are for bf16 only, so that others get theirs
 /// repeated.

@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <tuple>
+#include <vector>
 
 namespace lmnet {
 
@@ -38,6 +39,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> qkv_rotary(const at::Tensor& qkv,
 // smoothing s: the loss becomes (1 - s) * -log softmax[target] + s * the mean of -log softmax over V.
 void cross_entropy_inplace(at::Tensor& logits, const at::Tensor& targets, const at::Tensor& mask, double scale,
                            at::Tensor& losses, bool want_gradient, double smoothing = 0);
+
+// Causal attention inside each document of rows that hold several.
+// q: [N, H, T, K], k and v: [N, G, T, K]. documents: [N], where those of each item begin: 0, then ascending. Returns
+// [N, T, H * K]. On CPU; bfloat16 products are added in float32.
+at::Tensor document_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              const std::vector<std::vector<int64_t>>& documents, double scale);
 
 // The kernels of a generation's step, of one token a row: ATen's products and attention choose their order of additions
 // by the number of rows and slots, these treat every row alike, so that none depends on its neighbours. No derivatives.

@@ -117,6 +117,25 @@ void register_attention_layouts() {
   pass("NTHK", attend_transposed, {values({N, T, H, K}), values({N, T, G, K}), values({N, T, G, K})});
 }
 
+// Attention inside documents of so many tokens, against causal attention over the whole row.
+void register_document_attention(int64_t N, int64_t T, int64_t document) {
+  constexpr int64_t H = 4, G = 2, K = 64;
+  std::vector<int64_t> starts;
+  for (int64_t start = 0; start < T; start += document) starts.push_back(start);
+  const std::vector<std::vector<int64_t>> documents(N, starts);
+  const Operator causal = [=](const Tensors& in) {
+    return Tensors{at::scaled_dot_product_attention(in[0], in[1], in[2], {}, 0.0, true, std::nullopt, true)
+                       .transpose(1, 2)
+                       .reshape({N, T, H * K})};
+  };
+  const Operator inside = [=](const Tensors& in) {
+    return Tensors{lmnet::document_attention(in[0], in[1], in[2], documents, 0.125)};
+  };
+  register_pair(
+      "causal_over_documents_of_" + std::to_string(document) + "_in_" + std::to_string(N) + "x" + std::to_string(T),
+      inside, causal, {values({N, H, T, K}), values({N, G, T, K}), values({N, G, T, K})});
+}
+
 void register_cross_entropy() {
   constexpr int64_t M = 256, V = 32000;
   const at::Tensor targets = at::randint(V, {M}, at::kLong), mask = at::ones({M}, at::kBool);
@@ -203,6 +222,8 @@ int main(int argc, char** argv) {
   register_rms_norm(16);
   register_qkv_rotary();
   register_attention_layouts();
+  for (const int64_t document : {16, 64, 128, 256}) register_document_attention(32, 256, document);
+  for (const int64_t document : {100, 512, 2048}) register_document_attention(4, 2048, document);
   register_cross_entropy();
   RatioReporter reporter;
   benchmark::RunSpecifiedBenchmarks(&reporter);

@@ -120,15 +120,16 @@ TEST_F(LoaderTest, hashes_sum_to_the_same_on_any_number_of_ranks) {
   }
 }
 
-TEST_F(LoaderTest, hash_tells_token_mask_and_position) {
-  const TokenBatch batch{2, 2, {1, 2, 3, 4}, {0, 1, 0, 1}, {0, 1}};
+TEST_F(LoaderTest, hash_tells_token_mask_position_and_documents) {
+  const TokenBatch batch{2, 2, {1, 2, 3, 4}, {0, 1, 0, 1}, {}, {0, 1}};
   std::set<uint64_t> hashes{batch_hash(batch)};
-  for (int change = 0; change < 4; ++change) {
+  for (int change = 0; change < 5; ++change) {
     TokenBatch other = batch;
     if (change == 0) other.tokens[3] = 5;
     if (change == 1) other.learn[3] = 0;
     if (change == 2) other.positions = {1, 0};
     if (change == 3) other.tokens = {2, 1, 3, 4};
+    if (change == 4) other.starts = {0, 1, 0, 0};
     EXPECT_TRUE(hashes.insert(batch_hash(other)).second) << change;
   }
 }
@@ -150,6 +151,27 @@ TEST_F(LoaderTest, goes_on_exactly_from_any_point_on_any_number_of_ranks_again_a
       EXPECT_EQ(next(parts), next(whole));
     }
   }
+}
+
+TEST_F(LoaderTest, tells_documents_apart_with_any_number_of_readers_and_after_a_restart) {
+  options_.documents = true;
+  auto one = loader();
+  options_.readers = 3;
+  auto other = loader();
+  int64_t starts = 0;
+  for (int update = 0; update < 9; ++update) {
+    const TokenBatch expected = one.next(), batch = other.next();
+    EXPECT_EQ(batch.tokens, expected.tokens);
+    EXPECT_EQ(batch.starts, expected.starts);
+    EXPECT_EQ(batch_hash(batch), batch_hash(expected));
+    starts += std::count(batch.starts.begin(), batch.starts.end(), 1);
+    if (update == 4) {
+      auto again = loader();
+      again.restore(one.state());
+      other = std::move(again);
+    }
+  }
+  EXPECT_GT(starts, 100);
 }
 
 TEST_F(LoaderTest, goes_back_when_restored_in_use) {

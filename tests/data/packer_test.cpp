@@ -79,6 +79,48 @@ TEST_F(PackerTest, makes_every_token_a_target_exactly_once_and_never_learns_prom
   }
 }
 
+TEST_F(PackerTest, tells_where_documents_begin) {
+  // Plain texts with the end of text before them, which predicts their first token.
+  auto batch = rows({{"", "ab"}, {"", "cdefgh"}}, {8, true, true});
+  EXPECT_THAT(batch.tokens,
+              ElementsAre(256, 'a', 'b', 256, 'c', 'd', 'e', 'f', 'f', 'g', 'h', 256, 257, 257, 257, 257));
+  EXPECT_THAT(batch.learn, ElementsAre(0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0));
+  EXPECT_THAT(batch.starts, ElementsAre(1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+  // Prompts with their own first token.
+  batch = rows({{"p", "a"}, {"q", "b"}}, {8, true, true});
+  EXPECT_THAT(batch.tokens, ElementsAre(256, 'p', 'a', 256, 'q', 'b', 256, 257));
+  EXPECT_THAT(batch.starts, ElementsAre(0, 1, 0, 0, 1, 0, 0, 0));
+  EXPECT_TRUE(rows({{"p", "a"}, {"q", "b"}}, {8, true}).starts.empty());
+}
+
+TEST_F(PackerTest, cuts_no_document_with_a_prompt_that_a_row_could_hold) {
+  const auto batch = rows({{"pq", "a"}, {"r", "b"}, {"", "xyz"}, {"stuvw", "c"}}, {6, true, true});
+  EXPECT_THAT(batch.tokens, ElementsAre(256, 'p', 'q', 'a', 256, 257,  //
+                                        256, 'r', 'b', 256, 'x', 'y',  //
+                                        'y', 'z', 256, 's', 't', 'u',  // too long for any row
+                                        'u', 'v', 'w', 'c', 256, 257));
+  EXPECT_THAT(batch.starts, ElementsAre(0, 1, 0, 0, 0, 0,  //
+                                        0, 1, 0, 1, 0, 0,  //
+                                        0, 0, 0, 1, 0, 0,  //
+                                        0, 0, 0, 0, 0, 0));
+}
+
+TEST_F(PackerTest, makes_every_learnt_token_a_target_once_where_documents_are_told_apart) {
+  std::vector<Record> records;
+  int64_t expected = 0;
+  for (int i = 0; i < 90; ++i) {
+    records.push_back({std::string(static_cast<size_t>(i % 3 == 0 ? 0 : i * 5 % 17), 'p'),
+                       std::string(static_cast<size_t>(i * 3 % 31), 'a')});
+    expected += std::ssize(records.back().answer) + 1;
+  }
+  for (const int64_t length : {2, 3, 16, 50}) {
+    const auto batch = rows(records, {length, true, true});
+    EXPECT_EQ(std::count(batch.learn.begin(), batch.learn.end(), 1), expected);
+    EXPECT_EQ(std::ssize(batch.starts), batch.rows * length);
+    for (int64_t i = 0; i < batch.rows * length; i += length) EXPECT_EQ(batch.learn[i], 0);
+  }
+}
+
 TEST_F(PackerTest, gives_each_document_a_row_of_its_own_without_packing) {
   const auto batch = rows({{"p", "a"}, {"pppp", "never reached"}, {"", "abcdef"}, {"", ""}, {"pq", "ab"}}, {4, false});
   EXPECT_EQ(batch.rows, 3);

@@ -18,7 +18,7 @@ class ValidationTest : public testing::Test {
 };
 
 TEST_F(ValidationTest, packs_each_record_once_in_file_order) {
-  const auto batches = validation_batches(sources_, *tokenizer_, 4, true, 2);
+  const auto batches = validation_batches(sources_, *tokenizer_, {5}, 2);
   ASSERT_EQ(batches.size(), 2u);
   EXPECT_EQ(batches[0].rows, 2);
   EXPECT_EQ(batches[0].length, 5);
@@ -31,7 +31,7 @@ TEST_F(ValidationTest, packs_each_record_once_in_file_order) {
 }
 
 TEST_F(ValidationTest, gives_each_record_a_row_without_packing) {
-  const auto batches = validation_batches(sources_, *tokenizer_, 4, false, 8);
+  const auto batches = validation_batches(sources_, *tokenizer_, {5, false}, 8);
   ASSERT_EQ(batches.size(), 1u);
   EXPECT_EQ(batches[0].rows, 3);
   EXPECT_THAT(batches[0].tokens,
@@ -43,7 +43,7 @@ TEST_F(ValidationTest, learns_every_byte_of_the_real_sample_once) {
   SKIP_WITHOUT(file);
   size_t expected = 0, learnt = 0;
   for (const auto& record : test::all_records(file, parse_format("c4"))) expected += record.answer.size() + 1;
-  for (const auto& batch : validation_batches({{file.string(), parse_format("c4"), 1}}, *tokenizer_, 256, true, 16)) {
+  for (const auto& batch : validation_batches({{file.string(), parse_format("c4"), 1}}, *tokenizer_, {257}, 16)) {
     learnt += static_cast<size_t>(std::count(batch.learn.begin(), batch.learn.end(), 1));
   }
   EXPECT_EQ(learnt, expected);
@@ -51,7 +51,7 @@ TEST_F(ValidationTest, learns_every_byte_of_the_real_sample_once) {
 
 TEST_F(ValidationTest, refuses_data_without_anything_to_learn) {
   sources_ = {{folder_.write("empty.txt", "\n"), parse_format("text"), 1}};
-  EXPECT_THAT(test::data_error([&] { validation_batches(sources_, *tokenizer_, 4, true, 2); }),
+  EXPECT_THAT(test::data_error([&] { validation_batches(sources_, *tokenizer_, {5}, 2); }),
               testing::HasSubstr("nothing to learn"));
 }
 

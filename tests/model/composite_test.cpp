@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/kernels/kernels.h"
+#include "model/sequence.h"
 
 namespace lmnet {
 namespace {
@@ -54,6 +55,16 @@ class Composite : public ::testing::Test {
  protected:
   void SetUp() override { at::manual_seed(1); }
 };
+
+TEST_F(Composite, document_attention_is_the_kernel) {
+  const DocumentStarts documents = {{0}, {0, 1, 5}, {0, 6, 7, 8}};
+  const at::Tensor ids = document_ids(documents, 9, at::kCPU);
+  for (const int64_t shared : {1, 2})
+    expect_agreement(
+        [&](const Values& in) { return Values{composite::document_attention(in[0], in[1], in[2], ids, 0.4)}; },
+        [&](const Values& in) { return Values{document_attention(in[0], in[1], in[2], documents, 0.4)}; },
+        {at::randn({3, 4, 9, 8}), at::randn({3, 4 / shared, 9, 8}), at::randn({3, 4 / shared, 9, 8})});
+}
 
 TEST_F(Composite, rms_norm_is_the_kernel) {
   for (const int64_t stack : {1, 3})

@@ -69,6 +69,15 @@ at::Tensor mask_of(const Case& run, uint64_t seed) {
   return learn;
 }
 
+/// Rows of one document, of several, of one for each token.
+DocumentStarts documents_of(const Case& run, int update) {
+  DocumentStarts documents(run.documents ? run.rows : 0, {0});
+  for (size_t row = 0; row < documents.size(); ++row)
+    for (int64_t i = 1; i < kLength; ++i)
+      if ((row + update + i * i) % (1 + row % 4) == 0) documents[row].push_back(i);
+  return documents;
+}
+
 double largest(const at::Tensor& tensor) {
   return tensor.numel() == 0 ? 0 : tensor.abs().max().to(at::kDouble).item<double>();
 }
@@ -163,6 +172,23 @@ std::vector<Case> special_cases() {
        .prefix = 2,
        .classes = 13,
        .stages = {{kAllAndPrefix}}},
+      {.name = "documents", .topology = "1-4-4-4-1", .documents = true},
+      {.name = "documents with skips and input edges",
+       .topology = "skip",
+       .options = {.input_edge = {EdgeKind::block}},
+       .documents = true},
+      {.name = "documents, gpt2 and attention",
+       .topology = "2-3-1",
+       .options = {.edge = {EdgeKind::attention, EdgeKind::linear}, .input_edge = {EdgeKind::attention}},
+       .tied = true,
+       .family = BackboneConfig::Family::gpt2,
+       .stages = {{kTiedEverything}},
+       .documents = true},
+      {.name = "documents, separate weights, fp32",
+       .topology = "2-3-1",
+       .options = separate,
+       .documents = true,
+       .dtype = at::kFloat},
       {.name = "edges, then everything", .topology = "1-2-1", .stages = {{kEdges, 8}, {kEverything, 12}}},
       {.name = "vertices, edges, vertices",
        .topology = "2-3-1",
@@ -219,15 +245,23 @@ Graph graph_of(const Case& run) {
 
 Sequence global_batch(const Case& run, int update) {
   auto seed = static_cast<uint64_t>(3 * update);
-  return {random_integers(kVocabulary, run.rows, seed), random_integers(kVocabulary, run.rows, seed + 1),
-          mask_of(run, seed + 2)};
+  return {random_integers(kVocabulary, run.rows, seed),
+          random_integers(kVocabulary, run.rows, seed + 1),
+          mask_of(run, seed + 2),
+          {},
+          {},
+          documents_of(run, update)};
 }
 
 Sequence rows_of_replica(const Sequence& batch, int replica, int replicas) {
   auto pick = [&](const at::Tensor& whole) {
     return whole.slice(0, std::min<int64_t>(replica, batch.rows()), std::nullopt, replicas).contiguous();
   };
-  return {pick(batch.tokens), pick(batch.targets), pick(batch.learn)};
+  Sequence rows{pick(batch.tokens), pick(batch.targets), pick(batch.learn)};
+  if (!batch.documents.empty())
+    for (int64_t row = std::min<int64_t>(replica, batch.rows()); row < batch.rows(); row += replicas)
+      rows.documents.push_back(batch.documents[row]);
+  return rows;
 }
 
 std::map<Parameter::Part, double> rates(const Trains& stage) {
@@ -325,9 +359,9 @@ std::vector<Trial> mpi_trials(int ranks) {
   std::vector<Trial> trials;
   for (const Case& run : matrix(at::kDouble)) trials.push_back({run, with_choices(grids, false, trials.size())});
   const Grid middle = grids[grids.size() / 2];
-  const std::set<std::string> chosen = {"fewer rows than ranks",     "tail smaller than the group", "no target at all",
-                                        "a replica without targets", "separate weights with skips", "tied head",
-                                        "edges, then everything"};
+  const std::set<std::string> chosen = {"fewer rows than ranks",     "tail smaller than the group",  "no target at all",
+                                        "a replica without targets", "separate weights with skips",  "tied head",
+                                        "edges, then everything",    "documents, gpt2 and attention"};
   for (const Case& run : special_cases())
     if (chosen.contains(run.name)) trials.push_back({run, {middle}});
   trials.push_back({{.name = "2-3-1 in fp32", .topology = "2-3-1", .dtype = at::kFloat}, {middle}});

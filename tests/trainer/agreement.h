@@ -43,6 +43,7 @@ struct Case {
   int64_t rows = 8;  // of the global batch
   int64_t micro_batch = 5;
   Mask mask = Mask::unequal;
+  bool documents = false;  // several in a row
   LossRule rule = {};
   at::ScalarType dtype = at::kDouble;
 };

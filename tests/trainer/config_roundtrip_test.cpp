@@ -43,6 +43,7 @@ data:
   streams: auto
   readers: 2
   packing: true
+  documents: auto
   on_bad_record: fail
   bad_record_limit: 100
   train:
@@ -120,6 +121,7 @@ class Draw {
                    maybe(whole()),
                    small(),
                    flag(),
+                   maybe(flag()),
                    flag() ? text() : "",
                    flag() ? text() : "",
                    flag(),

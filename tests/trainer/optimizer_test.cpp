@@ -176,7 +176,7 @@ TEST_F(OptimizerTest, lets_the_network_compute_with_the_master_weights_in_fp32_a
     for (const Parameter& parameter : network_->parameter_storage())
       for (const View& view : parameter.views)
         EXPECT_EQ(slice(parameter.value, view).data_ptr(), optimizer_->state(view.name).value.data_ptr()) << view.name;
-    at::Tensor tokens = at::arange(13).view({1, 13});
+    const Sequence tokens{at::arange(13).view({1, 13}), {}, {}};
     at::Tensor before = network_->embed(tokens).detach().clone();
     step(1, {{Part::edges, 1e-2}, {Part::embeddings, 1e-2}});
     EXPECT_FALSE(at::equal(network_->embed(tokens), before));

@@ -43,6 +43,13 @@ TEST(RunCheck, sources_that_all_have_a_limit_must_last_for_the_run) {
               AllOf(HasSubstr("data.train allows 1279 t"), HasSubstr("train.stages take 1280 t")));
 }
 
+TEST(RunCheck, a_prefix_goes_with_documents_in_rows_of_their_own_only) {
+  EXPECT_THAT(
+      refusal({"data.documents=true", "model.input.prefix=2"}),
+      AllOf(HasSubstr("model.input.prefix stands before the first document"), HasSubstr("data.packing: false")));
+  EXPECT_EQ(refusal({"data.documents=true", "model.input.prefix=2", "data.packing=false"}), "no ConfigError");
+}
+
 TEST(RunCheck, a_prefix_takes_its_share_of_learned_positions) {
   const std::string gpt2 =
       "model.backbone={model_type: gpt2, n_embd: 8, n_layer: 1, n_head: 2, vocab_size: 258, "

@@ -69,6 +69,7 @@ struct DataConfig {
   std::optional<int64_t> streams;  // empty = auto
   int readers = 2;                 // threads of each rank that reads
   bool packing = true;
+  std::optional<bool> documents;   // empty = auto
   std::string formats;             // a file of formats beside those that come with LMNet
   std::string registry;            // a file of sources with names
   bool skip_bad_records = false;   // otherwise they end the run

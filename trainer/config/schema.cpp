@@ -239,6 +239,9 @@ Mapping<DataConfig> data_keys() {
       .key("readers", &DataConfig::readers, small_whole(0),
            "threads of a replica that read and tokenise ahead; 0: reading and training take turns")
       .key("packing", &DataConfig::packing, boolean(), "several texts in one sequence")
+      .key("documents", &DataConfig::documents, or_word("auto", boolean()),
+           "attention and positions restart at each packed text; auto: where a source has prompts, not plain text, and "
+           "there is no model.input.prefix")
       .key("formats", &DataConfig::formats, given(text()), "a file of formats beside those that come with LMNet")
       .key("registry", &DataConfig::registry, given(text()), "a file of sources: NAME: {path, format, columns}")
       .key("on_bad_record", &DataConfig::skip_bad_records, one_of<bool>({{"fail", false}, {"skip", true}}),
