@@ -7,6 +7,11 @@
 
 namespace lmnet {
 
+size_t size_of(const Entry& entry) {
+  if (const Record* record = std::get_if<Record>(&entry)) return record->bytes();
+  return std::get<Document>(entry).tokens.size() * sizeof(int32_t);
+}
+
 Document make_document(const Tokenizer& tokenizer, const Record& record) {
   if (!record.messages.empty()) {
     ChatTokens chat = encode_chat(tokenizer, record.messages);

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <variant>
 #include <vector>
 
 #include "data/record.h"
@@ -19,6 +20,11 @@ struct RowShape {
   bool packing = true;
   bool documents = false;  // with packing: told apart in TokenBatch::starts
 };
+
+/// What a source gives: a record, or one that was tokenised before.
+using Entry = std::variant<Record, Document>;
+/// Bytes of text or tokens.
+size_t size_of(const Entry& entry);
 
 Document make_document(const Tokenizer& tokenizer, const Record& record);
 

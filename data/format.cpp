@@ -99,8 +99,12 @@ bool Format::has_prompt() const {
   return !spec_->prompt.options.empty();
 }
 
-bool Format::learns_all() const {
-  return !has_prompt() && !spec_->chat && spec_->turns.empty();
+bool Format::masks() const {
+  return has_prompt() || spec_->chat || !spec_->turns.empty();
+}
+
+bool Format::prepared() const {
+  return spec_->rows == RowLayout::prepared;
 }
 
 std::optional<int64_t> Format::bad_records() const {

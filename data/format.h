@@ -27,8 +27,10 @@ class Format {
   Format skipping_bad_records(int64_t limit) const;
   /// Records have a prompt and an answer, rather than one text or a chat.
   bool has_prompt() const;
-  /// Records are plain texts, of which nothing is only read.
-  bool learns_all() const;
+  /// Some part of its records is only read, not learnt.
+  bool masks() const;
+  /// It stands for a folder that `lmnet prepare` has written (TokenIndex).
+  bool prepared() const;
   /// How many; nothing where none may be.
   std::optional<int64_t> bad_records() const;
 

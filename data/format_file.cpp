@@ -66,6 +66,11 @@ Format parse_format_of(const std::string& name, const YamlValue& value) {
   spec.source = value.dump();
   if (const auto rows = value.find("rows")) {
     const std::string& word = rows->text();
+    if (word == "prepared") {
+      value.allow({"rows"});
+      spec.rows = RowLayout::prepared;
+      return Format(std::move(spec));
+    }
     if (word != "paragraphs" && word != "lines") rows->fail("is neither paragraphs nor lines");
     spec.rows = word == "lines" ? RowLayout::lines : RowLayout::paragraphs;
   }

@@ -10,8 +10,9 @@
 namespace lmnet {
 
 /// How the rows of a file that is no Parquet lie in it: as its name says (.csv and .tsv; everything else is JSON), as
-/// texts with blank lines between them, or a row a line.
-enum class RowLayout { by_name, paragraphs, lines };
+/// texts with blank lines between them, or a row a line. Or there are no rows but tokens, in a folder that `lmnet
+/// prepare` has written.
+enum class RowLayout { by_name, paragraphs, lines, prepared };
 
 /// A text of a record: the first one whose condition holds.
 class TextChoice {

@@ -10,6 +10,7 @@
 #include "data/errors.h"
 #include "data/row_queues.h"
 #include "data/shuffle.h"
+#include "data/token_index.h"
 
 namespace lmnet {
 namespace {
@@ -42,7 +43,7 @@ uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) 
 uint64_t source_hash(uint64_t hash, const Source& source, const Shards& shards) {
   hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), source.format.hash(),
                   static_cast<uint64_t>(source.epochs.value_or(0)), static_cast<uint64_t>(source.tokens.value_or(0)),
-                  shards.files.size(), shards.whole ? 1u : 0u});
+                  shards.files.size(), shards.whole ? 1u : 0u, hash_of(shards.prepared)});
   for (size_t i = 0; i < shards.files.size(); ++i)
     hash = hash_of({hash, hash_of(shards.files[i].filename().string()), static_cast<uint64_t>(shards.bytes[i])});
   return hash;
@@ -82,7 +83,9 @@ std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Sourc
   bool counted = true;
   for (size_t s = 0; s < sources.size(); ++s) {
     const Source& source = sources[s];
-    const Shards shards = find_shards(expand(source.path), source.format, range.of);
+    const Shards shards = source.format.prepared()
+                              ? find_prepared_shards(TokenIndex::folder_of(source.path), tokenizer, range.of)
+                              : find_shards(expand(source.path), source.format, range.of);
     counted = counted && !shards.records.empty();
     fingerprint = source_hash(fingerprint, source, shards);
     const uint64_t key = hash_of({options.seed, s});
@@ -90,7 +93,8 @@ std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Sourc
     for (size_t i = 0; i < shares.size(); ++i) {
       WalkOrder order;
       order.blocks = hash_of({options.seed, static_cast<uint64_t>(range.begin) + i, s});
-      order.units = shards.whole ? order.blocks : key;
+      const bool shares_files = !shards.whole && shards.run == 0;
+      order.units = shares_files ? key : order.blocks;
       order.block_bytes = block_bytes(range.of, sources.size());
       if (source.epochs) order.epochs = *source.epochs;
       SourceShare& share =

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "data/errors.h"
+#include "data/prepared_documents.h"
 #include "data/shuffle.h"
 
 namespace lmnet {
@@ -23,13 +24,22 @@ constexpr size_t block_records = 1024;
 /// The records of one unit from a place on.
 class RecordWalk::Reader {
  public:
-  Reader(const Unit& unit, Format format, int64_t epoch, const Cursor& from)
+  Reader(const Unit& unit, Format format, const WalkOrder& order, int64_t epoch, const Cursor& from)
       : unit_(unit), epoch_(epoch), place_(from), number_(std::max(from.record, unit.first)) {
-    if (!unit.scan) reader_.emplace(unit.file, format, from);
+    if (unit.prepared())
+      tokens_.emplace(unit.file, number_, unit.first + unit.count, order.block_bytes);
+    else if (!unit.scan)
+      reader_.emplace(unit.file, format, from);
   }
 
   /// `place`: where the record can be read again. `number`: its own in the file. Bad ones before it go to `skipped`.
-  bool next(Record& record, Cursor& place, int64_t& number, std::vector<SkippedRecord>& skipped) {
+  bool next(Entry& entry, Cursor& place, int64_t& number, std::vector<SkippedRecord>& skipped) {
+    if (tokens_) {
+      place = {};
+      place.record = number = tokens_->number();
+      return tokens_->next(entry.emplace<Document>());
+    }
+    Record& record = entry.emplace<Record>();
     if (reader_) {
       place = reader_->cursor();
       const bool more = reader_->next(record);
@@ -53,6 +63,7 @@ class RecordWalk::Reader {
   Cursor place_;    // at or before the next record
   int64_t number_;  // of the next record, if it is not skipped
   std::optional<RecordReader> reader_;
+  std::optional<PreparedDocuments> tokens_;
 };
 
 RecordWalk::RecordWalk(std::vector<Unit> units, Format format, WalkOrder order)
@@ -86,13 +97,13 @@ void RecordWalk::go(const Place& place) {
   if (const Unit& here = unit(); here.scan) here.scan->expect(place.epoch, place.block);
 }
 
-bool RecordWalk::next(Record& record) {
+bool RecordWalk::next(Entry& entry) {
   if (ended()) return false;
   if (!reader_) open_unit();
   while (place_.record == std::ssize(block_)) {
     if (!turn_page()) return false;
   }
-  record = std::move(block_[block_order_[place_.record++]]);
+  entry = std::move(block_[block_order_[place_.record++]]);
   return true;
 }
 
@@ -106,7 +117,7 @@ const Unit& RecordWalk::unit() {
 }
 
 void RecordWalk::open_unit() {
-  reader_ = std::make_unique<Reader>(unit(), format_, place_.epoch, place_.block);
+  reader_ = std::make_unique<Reader>(unit(), format_, order_, place_.epoch, place_.block);
   const Cursor stored = place_.block;
   read_block();
   if (place_.record > std::ssize(block_) || (block_.empty() && stored.record > 0)) fail_place(unit());
@@ -116,16 +127,15 @@ void RecordWalk::read_block() {
   block_.clear();
   size_t bytes = 0;
   int64_t first = 0, number = 0;
-  Record record;
+  Entry entry;
   Cursor place;
-  while (block_.size() < block_records && bytes < order_.block_bytes &&
-         reader_->next(record, place, number, skipped_)) {
+  while (block_.size() < block_records && bytes < order_.block_bytes && reader_->next(entry, place, number, skipped_)) {
     if (block_.empty()) {
       place_.block = place;
       first = number;
     }
-    bytes += record.bytes();
-    block_.push_back(std::move(record));
+    bytes += size_of(entry);
+    block_.push_back(std::move(entry));
   }
   block_order_ =
       permutation(std::ssize(block_), hash_of({order_.blocks, static_cast<uint64_t>(place_.epoch),

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/document.h"
 #include "data/unit.h"
 
 namespace lmnet {
@@ -45,7 +46,7 @@ class RecordWalk {
 
   /// False after the last epoch, and at the end of an epoch without any call of learnt(), so that no caller can seek in
   /// vain for ever. Throws DataError for a bad record.
-  bool next(Record& record);
+  bool next(Entry& entry);
   /// Bad records that were met since the last call, some of them perhaps again.
   std::vector<SkippedRecord> take_skipped() { return std::exchange(skipped_, {}); }
   /// Tells that the last record was of use.
@@ -66,7 +67,7 @@ class RecordWalk {
   std::vector<int64_t> unit_order_;
   int64_t ordered_epoch_ = -1;
   std::unique_ptr<Reader> reader_;  // none before the first record and after go()
-  std::vector<Record> block_;
+  std::vector<Entry> block_;
   std::vector<int64_t> block_order_;
   std::vector<SkippedRecord> skipped_;
   bool learnt_ = false;

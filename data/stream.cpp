@@ -59,12 +59,16 @@ void Stream::take(Document& document) {
 }
 
 bool Stream::take_from(SourceShare& share, Document& document) {
-  Record record;
+  Entry entry;
   do {
     document_place_ = share.walk.place();
-    if (!share.walk.next(record)) return false;
-    text_bytes_ += static_cast<int64_t>(record.bytes());
-    document = make_document(*tokenizer_, record);
+    if (!share.walk.next(entry)) return false;
+    if (const Record* record = std::get_if<Record>(&entry)) {
+      text_bytes_ += static_cast<int64_t>(record->bytes());
+      document = make_document(*tokenizer_, *record);
+    } else {
+      document = std::move(std::get<Document>(entry));
+    }
   } while (!fit(document, shape_));
   share.walk.learnt();
   return true;

@@ -6,40 +6,72 @@
 #include "data/errors.h"
 #include "data/loader.h"
 #include "data/packer.h"
+#include "data/prepared_documents.h"
 #include "data/record_reader.h"
+#include "data/token_index.h"
+#include "data/unit.h"
 
 namespace lmnet {
 namespace {
 
-/// The records of all sources, one after the other.
-class AllRecords {
+/// The documents of all sources, one after the other.
+class AllDocuments {
  public:
-  AllRecords(const std::vector<Source>& sources, std::vector<SkippedRecord>* skipped) : skipped_(skipped) {
+  AllDocuments(const std::vector<Source>& sources, const Tokenizer& tokenizer, std::vector<SkippedRecord>* skipped)
+      : tokenizer_(tokenizer), skipped_(skipped) {
     for (const Source& source : sources) {
-      for (const auto& file : expand(source.path)) files_.push_back({file, source.format});
+      if (source.format.prepared()) {
+        const Shards shards = find_prepared_shards(TokenIndex::folder_of(source.path), tokenizer, 1);
+        for (size_t i = 0; i < shards.files.size(); ++i)
+          files_.push_back({shards.files[i], source.format, shards.records[i]});
+      } else {
+        for (const auto& file : expand(source.path)) files_.push_back({file, source.format, 0});
+      }
     }
   }
 
-  bool next(Record& record) {
-    while (!reader_ || !read(record)) {
+  bool next(Document& document) {
+    while (true) {
+      Record record;
+      if (raw_ && read(record)) {
+        document = make_document(tokenizer_, record);
+        return true;
+      }
+      if (prepared_ && prepared_->next(document)) return true;
       if (file_ == files_.size()) return false;
-      reader_.emplace(files_[file_].first, files_[file_].second);
-      ++file_;
+      open(files_[file_++]);
     }
-    return true;
   }
 
  private:
+  struct File {
+    std::filesystem::path path;
+    Format format;
+    int64_t prepared;  // documents; 0: a raw file
+  };
+
+  void open(const File& file) {
+    constexpr size_t bytes_at_once = 1 << 20;
+    raw_.reset();
+    prepared_.reset();
+    if (file.prepared > 0)
+      prepared_.emplace(file.path, 0, file.prepared, bytes_at_once);
+    else
+      raw_.emplace(file.path, file.format);
+  }
+
   bool read(Record& record) {
-    const bool more = reader_->next(record);
-    if (skipped_) skipped_->insert(skipped_->end(), reader_->skipped().begin(), reader_->skipped().end());
+    const bool more = raw_->next(record);
+    if (skipped_) skipped_->insert(skipped_->end(), raw_->skipped().begin(), raw_->skipped().end());
     return more;
   }
 
-  std::vector<std::pair<std::filesystem::path, Format>> files_;
-  size_t file_ = 0;
-  std::optional<RecordReader> reader_;
+  const Tokenizer& tokenizer_;
   std::vector<SkippedRecord>* skipped_;
+  std::vector<File> files_;
+  size_t file_ = 0;
+  std::optional<RecordReader> raw_;
+  std::optional<PreparedDocuments> prepared_;
 };
 
 }  // namespace
@@ -51,12 +83,10 @@ std::vector<TokenBatch> validation_batches(const std::vector<Source>& sources, c
     throw DataError(fmt::format("validation needs sequences and batches of at least 1, not {} tokens and {} rows",
                                 shape.length - 1, rows));
   }
-  AllRecords records(sources, skipped);
+  AllDocuments documents(sources, tokenizer, skipped);
   const auto next = [&](Document& document) {
-    for (Record record; records.next(record);) {
-      document = make_document(tokenizer, record);
+    while (documents.next(document))
       if (fit(document, shape)) return true;
-    }
     return false;
   };
   std::vector<TokenBatch> batches;

@@ -2,28 +2,44 @@
 
 #include <CLI/CLI.hpp>
 
+#include "launch/ranks.h"
 #include "launch/verb.h"
 #include "trainer/hugging_face/export.h"
 #include "trainer/hugging_face/import.h"
 #include "trainer/inspect.h"
+#include "trainer/inspect_data.h"
+#include "trainer/prepare.h"
 
 namespace lmnet {
 namespace {
+
+/// What raw data is; as in a config.
+void add_data_words(CLI::App& app, DataWords& words) {
+  app.add_option("--format", words.format, "WHAT is raw data: how its records are written");
+  app.add_option("--formats", words.formats, "of raw data: a file of formats of your own");
+  app.add_option("--registry", words.registry,
+                 "of raw data: a file of sources; without --format, WHAT is a name in it");
+  app.add_option("--tokenizer", words.tokenizer, "of data: a folder, a tokenizer.json, or bytes");
+}
 
 class Inspect final : public Verb {
  public:
   Inspect() : Verb("inspect", "what a config, checkpoint, run, folder or file of weights stands for") {}
 
   void describe(CLI::App& app) override {
-    app.add_option("WHAT", what_, "a config, checkpoint, run, Hugging Face folder, config.json or .safetensors")
+    app.add_option(
+           "WHAT", what_,
+           "a config, checkpoint, run, Hugging Face folder, config.json or .safetensors; prepared data; raw data")
         ->required();
     add_overrides(app, overrides_);
     app.add_flag("--json", json_, "print one JSON object");
-    app.add_flag("--verify", verify_, "read every byte of a checkpoint or of weights and check it");
+    app.add_flag("--verify", verify_, "read every byte of a checkpoint, of weights or of prepared data and check it");
+    add_data_words(app, data_);
   }
 
   int run(ProgramArguments) override {
-    fmt::print("{}", inspect(what_, overrides_, {json_, verify_}));
+    const InspectOptions options{json_, verify_};
+    fmt::print("{}", is_data(what_, data_) ? inspect_data(what_, data_, options) : inspect(what_, overrides_, options));
     return 0;
   }
 
@@ -31,6 +47,30 @@ class Inspect final : public Verb {
   std::string what_;
   std::vector<std::string> overrides_;
   bool json_ = false, verify_ = false;
+  DataWords data_;
+};
+
+class Prepare final : public Verb {
+ public:
+  Prepare() : Verb("prepare", "tokenise data once, into HDF5 files to train on; called again it goes on") {}
+
+  void describe(CLI::App& app) override {
+    app.add_option("WHAT", options_.what, "a config, whose data.train it prepares; or raw data: a file, glob or folder")
+        ->required();
+    app.add_option("OUT", options_.out, "the folder to write")->required();
+    add_overrides(app, options_.overrides);
+    add_data_words(app, options_.data);
+    app.add_option("--threads", options_.threads, "of each rank; without it as many as it may use");
+    app.add_flag("--list", options_.list, "show counts, lengths and samples, and write nothing");
+  }
+
+  int run(ProgramArguments arguments) override {
+    return on_ranks(arguments.count, arguments.words,
+                    [&](const MpiRuntime&, Communicator& world) { return prepare(world, options_); });
+  }
+
+ private:
+  PrepareOptions options_;
 };
 
 class Export final : public Verb {
@@ -81,6 +121,7 @@ class Import final : public Verb {
 Verbs folder_verbs() {
   Verbs verbs;
   verbs.push_back(std::make_unique<Inspect>());
+  verbs.push_back(std::make_unique<Prepare>());
   verbs.push_back(std::make_unique<Export>());
   verbs.push_back(std::make_unique<Import>());
   return verbs;

@@ -38,7 +38,7 @@ using Verbs = std::vector<std::unique_ptr<Verb>>;
 // The groups of verbs, each in a file of its name.
 Verbs training_verbs();  // train, bench, check
 Verbs text_verbs();      // generate, evaluate, tokenize
-Verbs folder_verbs();    // inspect, export, import
+Verbs folder_verbs();    // inspect, prepare, export, import
 Verbs run_verbs();       // submit, status, stop
 Verbs sweep_verbs();     // sweep
 

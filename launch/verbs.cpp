@@ -18,7 +18,7 @@
 namespace lmnet {
 namespace {
 
-const std::vector<std::string> kPlanned = {"prepare", "serve", "report"};
+const std::vector<std::string> kPlanned = {"serve", "report"};
 const std::vector<std::string> kPlannedOptions = {"--task"};
 
 std::vector<const CLI::App*> verbs_of(const CLI::App& app) {

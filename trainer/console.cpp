@@ -13,6 +13,7 @@ namespace lmnet {
 namespace {
 
 constexpr double kRedraw = 0.1, kTell = 30;  // seconds between two drawings of a bar, between two lines in a file
+constexpr double kTimeKnown = 2;             // seconds after which the time left can be told
 constexpr int kShortest = 8, kLongest = 30;  // cells of a bar
 
 std::string bar(double share, int cells, const TextStyle& style) {
@@ -61,12 +62,17 @@ std::string run_bar(const RunProgress& progress, int columns, const TextStyle& s
                 share, columns, style);
 }
 
-std::string task_bar(const std::string& name, int64_t done, int64_t all, int columns, const TextStyle& style) {
+std::string task_bar(const std::string& name, int64_t done, int64_t all, int columns, const TextStyle& style,
+                     std::optional<double> seconds_left) {
   if (all <= 0) return fit(fmt::format("{} {}", name, done), columns, style.unicode ? "…" : "~");
   const double share = share_of(done, all);
   const std::string percent = fmt::format("{:2.0f} %", std::floor(100 * share));
-  return fitted({{fmt::format("{} {}/{}", name, done, all), percent}, {name, percent}, {"", percent}}, share, columns,
-                style);
+  const std::string count = fmt::format("{} {}/{}", name, done, all);
+  std::vector<std::pair<std::string, std::string>> forms = {{count, percent}, {name, percent}, {"", percent}};
+  if (seconds_left)
+    forms.insert(forms.begin(),
+                 {count, fmt::format("{} {} {} left", percent, style.unicode ? "·" : "-", short_time(*seconds_left))});
+  return fitted(forms, share, columns, style);
 }
 
 Console::Console(std::optional<Terminal> terminal, TextStyle style) : terminal_(std::move(terminal)), style_(style) {
@@ -93,17 +99,26 @@ void Console::progress(const RunProgress& progress) {
 
 Advance Console::task(const std::string& name) {
   told_ = Clock::now();
-  return [this, name](int64_t done, int64_t all) { advance(name, done, all); };
+  // What was there at the first call, of work that goes on, took no time.
+  return [this, name, start = told_, first = int64_t{-1}](int64_t done, int64_t all) mutable {
+    if (first < 0) first = done;
+    const double seconds = seconds_since(start);
+    std::optional<double> left;
+    if (done > first && all > done && seconds > kTimeKnown)
+      left = seconds * static_cast<double>(all - done) / static_cast<double>(done - first);
+    advance(name, done, all, left);
+  };
 }
 
-void Console::advance(const std::string& name, int64_t done, int64_t all) {
+void Console::advance(const std::string& name, int64_t done, int64_t all, std::optional<double> seconds_left) {
   const bool over = all > 0 && done >= all;
   if (live_) {
     const bool shown = task_.has_value();
-    task_ = over ? std::nullopt : std::optional(Task{name, done, all});
+    task_ = over ? std::nullopt : std::optional(Task{name, done, all, seconds_left});
     if ((over && shown) || seconds_since(drawn_) > kRedraw) draw();
   } else if (!over && seconds_since(told_) > kTell) {
-    say(fmt::format("{} {}{}", name, done, all > 0 ? fmt::format("/{}", all) : ""));
+    say(fmt::format("{} {}{}{}", name, done, all > 0 ? fmt::format("/{}", all) : "",
+                    seconds_left ? fmt::format(" · {} left", short_time(*seconds_left)) : ""));
     told_ = Clock::now();
   }
 }
@@ -112,7 +127,8 @@ void Console::draw() {
   const int columns = terminal_->size().columns - 1;
   std::vector<std::string> lines;
   if (progress_) lines.push_back(run_bar(*progress_, columns, style_));
-  if (task_) lines.push_back(task_bar("  " + task_->name, task_->done, task_->all, columns, style_));
+  if (task_)
+    lines.push_back(task_bar("  " + task_->name, task_->done, task_->all, columns, style_, task_->seconds_left));
   if (lines.empty()) {
     live_->clear();
   } else {

@@ -21,8 +21,9 @@ struct RunProgress {
 /// `update 120/2000 ███░░░░░░░  6 % · loss 2.3412 · 8529 tok/s · 12 min 05 s left`, on at most so many columns: what
 /// matters least is left out first.
 std::string run_bar(const RunProgress& progress, int columns, const TextStyle& style);
-/// `saving 12/40 ███░░░░░░░ 30 %`.
-std::string task_bar(const std::string& name, int64_t done, int64_t all, int columns, const TextStyle& style);
+/// `saving 12/40 ███░░░░░░░ 30 % · 20 s left`; the time only where it is known.
+std::string task_bar(const std::string& name, int64_t done, int64_t all, int columns, const TextStyle& style,
+                     std::optional<double> seconds_left = {});
 
 /// What people see of a program at work, on its standard output: on a terminal lines that stay, and below them bars
 /// that move; elsewhere plain lines only.
@@ -44,7 +45,7 @@ class Console {
   void clear();
 
  private:
-  void advance(const std::string& name, int64_t done, int64_t all);
+  void advance(const std::string& name, int64_t done, int64_t all, std::optional<double> seconds_left);
   void draw();
 
   std::optional<Terminal> terminal_;
@@ -54,6 +55,7 @@ class Console {
   struct Task {
     std::string name;
     int64_t done = 0, all = 0;
+    std::optional<double> seconds_left = {};
   };
   std::optional<Task> task_;
   Clock::time_point drawn_, told_ = Clock::now();

@@ -18,9 +18,8 @@ int64_t streams_of(const Config& config, const Mesh& mesh) {
 
 RowShape row_shape(const Config& config) {
   const DataConfig& data = config.data;
-  const bool prompts =
-      std::ranges::any_of(sources(data, data.train), [](const Source& source) { return !source.format.learns_all(); });
-  const bool documents = data.documents.value_or(prompts && config.model.prefix == 0);
+  const auto masked = [&] { return std::ranges::any_of(sources(data, data.train), masks); };
+  const bool documents = data.documents ? *data.documents : config.model.prefix == 0 && masked();
   return {data.sequence_length + 1, data.packing, data.packing && documents};
 }
 

@@ -109,7 +109,7 @@ std::vector<Fact> data_facts(const Config& config) {
   std::vector<Fact> facts;
   const auto look = [&](const Source& source) {
     try {
-      for (const auto& file : expand(source.path))
+      for (const auto& file : files_of(source))
         facts.emplace_back(file.string(), fmt::format("with {} bytes", std::filesystem::file_size(file)));
     } catch (const std::exception&) {  // told by who opens it, unless others can
       facts.emplace_back(source.path.text(), "unreadable");

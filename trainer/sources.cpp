@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "data/errors.h"
+#include "data/format_spec.h"
 #include "data/shard_check.h"
 #include "data/source_registry.h"
+#include "data/token_index.h"
 #include "model/graph/errors.h"
 #include "trainer/config/words.h"
 
@@ -75,6 +77,9 @@ std::vector<Source> sources(const DataConfig& data, const std::vector<SourceConf
   std::vector<Source> sources;
   for (const SourceConfig& source : config) {
     auto [path, format] = finder.find(source);
+    if (!format.prepared() && std::ranges::any_of(path.all(), TokenIndex::is_in))
+      throw ConfigError(fmt::format("{}: {} holds prepared data, which is of the format prepared, not {}", source.where,
+                                    path.text(), format.spec().name));
     if (data.skip_bad_records) format = format.skipping_bad_records(data.bad_record_limit);
     Source& added = sources.emplace_back(Source{std::move(path), std::move(format), source.weight});
     added.name = source.name;
@@ -84,13 +89,25 @@ std::vector<Source> sources(const DataConfig& data, const std::vector<SourceConf
   return sources;
 }
 
+std::vector<std::filesystem::path> files_of(const Source& source) {
+  if (source.format.prepared()) return {TokenIndex::folder_of(source.path) / TokenIndex::file_name};
+  return expand(source.path);
+}
+
+bool masks(const Source& source) {
+  if (!source.format.prepared()) return source.format.masks();
+  const std::string& folder = source.path.all().front();
+  return TokenIndex::is_in(folder) && TokenIndex::read(folder).masks;
+}
+
 std::vector<std::string> check_files(const DataConfig& data) {
   std::vector<std::string> warnings;
   std::vector<std::filesystem::path> train, validation;
   const auto look = [&](const std::vector<SourceConfig>& config, std::vector<std::filesystem::path>& all) {
     for (const Source& source : sources(data, config)) {
-      const std::vector<std::filesystem::path> files = expand(source.path);
-      std::ranges::move(check_shards(files, source.format), std::back_inserter(warnings));
+      const std::vector<std::filesystem::path> files = files_of(source);
+      if (!source.format.prepared())
+        std::ranges::move(check_shards(files, source.format), std::back_inserter(warnings));
       all.insert(all.end(), files.begin(), files.end());
     }
   };

@@ -33,9 +33,9 @@ TEST(Formats, that_come_with_lmnet_are_known_by_name) {
 }
 
 TEST(Formats, tell_whether_a_part_of_a_record_is_only_read) {
-  for (const char* name : {"c4", "text"}) EXPECT_TRUE(parse_format(name).learns_all()) << name;
+  for (const char* name : {"c4", "text"}) EXPECT_FALSE(parse_format(name).masks()) << name;
   for (const char* name : {"alpaca", "messages", "prosocial-dialog", "mmlu", "e2e"})
-    EXPECT_FALSE(parse_format(name).learns_all()) << name;
+    EXPECT_TRUE(parse_format(name).masks()) << name;
 }
 
 TEST(Formats, of_the_user_are_added_by_a_file) {

@@ -13,11 +13,11 @@ using test::TempFolder;
 
 std::vector<std::string> read(RecordWalk& walk, int count) {
   std::vector<std::string> texts;
-  Record record;
+  Entry entry;
   for (int i = 0; i < count; ++i) {
-    walk.next(record);
+    walk.next(entry);
     walk.learnt();
-    texts.push_back(record.answer);
+    texts.push_back(std::get<Record>(entry).answer);
   }
   return texts;
 }
@@ -55,8 +55,8 @@ TEST(RecordWalk, ends_a_block_at_so_many_bytes_of_text) {
   WalkOrder small = order(1);
   small.block_bytes = 10'000;
   RecordWalk walk({{folder.write("long.jsonl", lines)}}, parse_format("c4"), small);
-  Record record;
-  for (int i = 0; i < 5; ++i) walk.next(record);
+  Entry entry;
+  for (int i = 0; i < 5; ++i) walk.next(entry);
   EXPECT_EQ(walk.place().block.record, 4);
   EXPECT_EQ(walk.place().record, 1);
 }
@@ -85,11 +85,11 @@ TEST(RecordWalk, refuses_places_that_the_data_does_not_have) {
     RecordWalk walk({unit}, parse_format("c4"), order(1));
     EXPECT_THROW(walk.go({0, 1, {}, 0}), DataError);
     EXPECT_THROW(walk.go({-1, 0, {}, 0}), DataError);
-    Record record;
+    Entry entry;
     for (const RecordWalk::Place& place : {RecordWalk::Place{0, 0, {6, 6, 500}, 0}, {0, 0, {}, 6}}) {
       walk.reset();
       walk.go(place);
-      EXPECT_THAT(test::data_error([&] { walk.next(record); }), testing::HasSubstr("was it changed?"));
+      EXPECT_THAT(test::data_error([&] { walk.next(entry); }), testing::HasSubstr("was it changed?"));
     }
   }
 }
@@ -97,11 +97,11 @@ TEST(RecordWalk, refuses_places_that_the_data_does_not_have) {
 TEST(RecordWalk, ends_when_a_whole_epoch_taught_nothing) {
   TempFolder folder;
   RecordWalk walk({{folder.write("a.jsonl", test::c4_lines("a", 0, 5))}}, parse_format("c4"), order(1));
-  Record record;
-  for (int i = 0; i < 5; ++i) walk.next(record);
-  EXPECT_FALSE(walk.next(record));
+  Entry entry;
+  for (int i = 0; i < 5; ++i) walk.next(entry);
+  EXPECT_FALSE(walk.next(entry));
   RecordWalk none({{folder.write("empty.jsonl", "")}}, parse_format("c4"), order(1));
-  EXPECT_FALSE(none.next(record));
+  EXPECT_FALSE(none.next(entry));
 }
 
 TEST(RecordWalk, ends_after_its_last_epoch_also_when_it_goes_there) {
@@ -111,11 +111,11 @@ TEST(RecordWalk, ends_after_its_last_epoch_also_when_it_goes_there) {
   twice.epochs = 2;
   RecordWalk walk({{file}}, parse_format("c4"), twice), other({{file}}, parse_format("c4"), twice);
   read(walk, 10);
-  Record record;
-  EXPECT_FALSE(walk.next(record));
+  Entry entry;
+  EXPECT_FALSE(walk.next(entry));
   EXPECT_TRUE(walk.ended());
   other.go(walk.place());
-  EXPECT_FALSE(other.next(record));
+  EXPECT_FALSE(other.next(entry));
 }
 
 }  // namespace
