@@ -323,13 +323,12 @@ void CommunicationThread::tell_others(Failure& failure) {
     transport_->tell(failure, telling_time);
     const SteadyClock::time_point end = SteadyClock::now() + same_moment;
     while (failure.noticed_here && SteadyClock::now() < end) {
-      if (const std::optional<Failure> other = transport_->hear()) {
-        if (other->code != failure.code || other->rank < rank_) {
-          failure = *other;
-        }
-        break;
+      const std::optional<Failure> other = transport_->hear();
+      if (other && (other->code != failure.code || other->rank < rank_)) {
+        failure = *other;
+      } else if (!other) {
+        std::this_thread::sleep_for(1ms);
       }
-      std::this_thread::sleep_for(1ms);
     }
   } catch (const std::exception&) {
     // Those that are not told find out by their time-outs.

@@ -49,9 +49,7 @@ MpiTransport::MpiTransport(MPI_Comm group) : group_(group), notice_(notice_bytes
   check_mpi(MPI_Comm_rank(group, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(group, &size_), "MPI_Comm_size");
   if (size_ > 1) {
-    check_mpi(MPI_Irecv(notice_.data(), static_cast<int>(notice_bytes), MPI_BYTE, MPI_ANY_SOURCE, notice_tag, group_,
-                        &notice_request_),
-              "MPI_Irecv");
+    listen();
   }
 }
 
@@ -147,6 +145,12 @@ void MpiTransport::tell(const Failure& failure, SteadyClock::duration patience) 
   }
 }
 
+void MpiTransport::listen() {
+  check_mpi(MPI_Irecv(notice_.data(), static_cast<int>(notice_bytes), MPI_BYTE, MPI_ANY_SOURCE, notice_tag, group_,
+                      &notice_request_),
+            "MPI_Irecv");
+}
+
 std::optional<Failure> MpiTransport::hear() {
   if (notice_request_ == MPI_REQUEST_NULL) {
     return std::nullopt;
@@ -159,7 +163,9 @@ std::optional<Failure> MpiTransport::hear() {
   }
   int bytes = 0;
   MPI_Get_count(&status, MPI_BYTE, &bytes);
-  return failure_of(std::span(notice_).first(bytes));
+  Failure failure = failure_of(std::span(notice_).first(bytes));
+  listen();
+  return failure;
 }
 
 void MpiTransport::rest(Bell& bell, SteadyClock::duration idle) {

@@ -34,6 +34,8 @@ class MpiTransport final : public Transport {
   void rest(Bell& bell, SteadyClock::duration idle) override;
 
  private:
+  void listen();
+
   MPI_Comm group_;
   int rank_ = 0;
   int size_ = 0;

@@ -57,8 +57,8 @@ class PostOffice {
   void tell(const Failure& failure) {
     const std::lock_guard lock(mutex_);
     for (int rank = 0; rank < size(); ++rank) {
-      if (rank != failure.rank && !ranks_[rank].heard) {
-        ranks_[rank].notice = ranks_[rank].notice ? ranks_[rank].notice : failure;
+      if (rank != failure.rank) {
+        ranks_[rank].notices.push_back(failure);
         bells_[rank]->ring();
       }
     }
@@ -66,9 +66,12 @@ class PostOffice {
 
   std::optional<Failure> hear(int rank) {
     const std::lock_guard lock(mutex_);
-    std::optional<Failure> notice;
-    notice.swap(ranks_[rank].notice);
-    ranks_[rank].heard = ranks_[rank].heard || notice;
+    std::deque<Failure>& notices = ranks_[rank].notices;
+    if (notices.empty()) {
+      return std::nullopt;
+    }
+    Failure notice = std::move(notices.front());
+    notices.pop_front();
     return notice;
   }
 
@@ -79,8 +82,7 @@ class PostOffice {
   };
   struct Rank {
     std::vector<Arrival> arrivals;
-    std::optional<Failure> notice;
-    bool heard = false;
+    std::deque<Failure> notices;
   };
 
   std::mutex mutex_;

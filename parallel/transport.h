@@ -80,7 +80,7 @@ class Transport {
 
   /// Tells all other ranks; returns when that is done, or after `patience`.
   virtual void tell(const Failure& failure, SteadyClock::duration patience) = 0;
-  /// What another rank told, once.
+  /// The next of what other ranks have told.
   virtual std::optional<Failure> hear() = 0;
 
   /// Between two calls of collect(), when nothing has moved for `idle`; ends early when the bell rings.
