@@ -44,7 +44,8 @@ bool moves_its_cursor() {
 
 std::optional<Terminal> Terminal::find() {
   if (!moves_its_cursor()) return std::nullopt;
-  if (isatty(STDOUT_FILENO)) return Terminal(STDOUT_FILENO, false);
+  const bool passed_on = std::getenv("OMPI_COMM_WORLD_RANK") != nullptr;  // mpirun gives ranks a terminal of its own
+  if (!passed_on && isatty(STDOUT_FILENO)) return Terminal(STDOUT_FILENO, false);
   const std::string named = environment("LMNET_TERMINAL");
   const size_t colon = named.find(':');
   std::array<char, HOST_NAME_MAX + 1> host{};

@@ -9,9 +9,9 @@ namespace lmnet {
 /// A terminal that people look at. What is written to it is for eyes only: it stands in no file.
 class Terminal {
  public:
-  /// Standard output, if it is a terminal that can move its cursor; else the one that LMNET_TERMINAL names as
-  /// `HOST:/dev/pts/3` (launch/mpirun sets it: what ranks print goes through pipes), if this is the host. Nothing where
-  /// neither is.
+  /// Standard output, if it is a terminal that can move its cursor and not one that mpirun made; else the one that
+  /// LMNET_TERMINAL names as `HOST:/dev/pts/3` (launch/mpirun sets it: what ranks print is passed on), if this is the
+  /// host. Nothing where neither is.
   static std::optional<Terminal> find();
   /// `descriptor` is a terminal, or stands for one of 80 × 24 in tests; closed at the end if `own`.
   Terminal(int descriptor, bool own) : descriptor_(descriptor), own_(own) {}

@@ -64,6 +64,9 @@ PY
 "$lmnet" train tiny.yaml run.name=file >out.txt || fail "into a file: $(tail -3 out.txt)"
 grep -q '^update 60/60 · ' out.txt || fail "no step lines in a file: $(cat out.txt)"
 grep -q $'[\r\x1b]' out.txt && fail "a file has what is for terminals"
+TERM=xterm "$root/launch/mpirun" -np 2 "$lmnet" train tiny.yaml run.name=file-2 >out-2.txt 2>err.txt || fail "ranks into a file: $(tail -3 err.txt)"
+grep -q '^update 60/60 · ' out-2.txt || fail "no step lines of two ranks in a file: $(cat out-2.txt)"
+grep -q $'[\x1b]' out-2.txt && fail "a file has what is for terminals, under mpirun"
 lines() { grep -oE '\] update [0-9]+/60 ' "$1/logs/rank-000.log" | sort; }
 diff <(lines runs/file) <(lines runs/wide-1) >/dev/null || fail "the log of a run depends on the terminal"
 echo "ok: plain lines in a file"
