@@ -35,6 +35,9 @@ std::optional<std::string> first_line_of(const std::string& command) {
 JobEnd::JobEnd(const Variables& variables, AskCommand ask)
     : job_(text_of(variables("SLURM_JOB_ID"))), ask_(std::move(ask)) {
   if (!number(job_)) job_.clear();
+  // Of an array's last task it is the number of the whole array.
+  const std::string array = text_of(variables("SLURM_ARRAY_JOB_ID")), task = text_of(variables("SLURM_ARRAY_TASK_ID"));
+  if (!job_.empty() && number(array) && !task.empty()) job_ = array + "_" + task;
   if (!job_.empty()) time_ = number(text_of(variables("SLURM_JOB_END_TIME")));
   if (!time_) time_ = asked();
 }

@@ -134,7 +134,7 @@ std::string filled_in_script(const std::string& script, const SubmitOptions& opt
   lines.set_variable("lmnet", sweep::own_program().string());
   lines.set_variable("config", run.config().string());
   lines.set_variable("launcher", options.launcher);
-  lines.set_variable("mpirun", sweep::launch_script("mpirun").string());
+  lines.set_variable("launch", sweep::launch_script("mpirun").parent_path().string());
   return lines.text();
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Under Slurm a run comes back by itself, and leaves what an unbroken one leaves: pre-empted, out of time, cancelled, on a
-# lost or a drained node; and srun, mpirun inside a job and mpirun alone give the same losses. Needs the scripts of
-# LMNET_CLUSTER, which make two virtual hosts with a Slurm of their own, and root.
+# lost or a drained node; srun, mpirun inside a job and mpirun alone give the same losses; launch/mpirun compares hosts.
+# Needs the scripts of LMNET_CLUSTER, which make two virtual hosts with a Slurm of their own, and root.
 # labels: all serial
+# seconds: 1800
 . "$(dirname "${BASH_SOURCE[0]}")/support.sh"
 cluster=${LMNET_CLUSTER:-$root/../shared/cluster}
 for program in slurmctld slurmd munged sbatch; do
@@ -33,7 +34,8 @@ updates=120
 submit() {
   local name=$1
   shift
-  job=$(login "$lmnet" submit "${config[@]}" "run.name=$name" --nodes 2 --ranks-per-node 2 --time 10m "$@" 2>submit.txt) ||
+  [[ " $* " == *" --time "* ]] || set -- --time 10m "$@"
+  job=$(login "$lmnet" submit "${config[@]}" "run.name=$name" --nodes 2 --ranks-per-node 2 "$@" 2>submit.txt) ||
     fail "submit: $(cat submit.txt)"
   [[ $job =~ ^[0-9]+$ ]] || fail "submit printed no number but $job"
 }
@@ -62,6 +64,7 @@ done_like_whole() {
   [ "$(status "$1" state)" = done ] || fail "$1 is not done: $(cat "runs/$1/status.json" runs/"$1"/slurm/job-*.out)"
   field "runs/$1/metrics.jsonl" update loss grad_norm batch_hash >own.txt
   diff whole.txt own.txt >/dev/null || fail "metrics of $1 are not those of the unbroken run: $(diff whole.txt own.txt | head -5)"
+  ! grep -q $'\x1b' runs/"$1"/slurm/job-*.out || fail "the output of $1 has what is for terminals"
 }
 
 # What nobody breaks, started in three ways.
@@ -69,6 +72,14 @@ login "$root/launch/mpirun" --mca plm_rsh_agent "$cluster/rsh-agent.py" --hosts 
   fail "the unbroken run: $(tail -5 whole.log)"
 field runs/whole/metrics.jsonl update loss grad_norm batch_hash >whole.txt
 [ "$(wc -l <whole.txt)" = $updates ] || fail "the unbroken run has $(wc -l <whole.txt) updates"
+# Hosts that do not see the same are told apart before anything starts: /tmp is each one's own.
+login cp data/text.jsonl /tmp/own.jsonl
+code=0
+login "$root/launch/mpirun" --mca plm_rsh_agent "$cluster/rsh-agent.py" --hosts h1:2,h2:2 -- "$lmnet" train "${config[@]}" \
+  run.name=unlike 'data.train[0].path=/tmp/own.jsonl' >unlike.txt 2>&1 || code=$?
+[ "$code" = 2 ] && grep -qE 'h. has /tmp/own.jsonl .*, h. has ' unlike.txt || fail "hosts with other data: $code, $(cat unlike.txt)"
+[ ! -e runs/unlike ] || fail "hosts with other data have begun a run"
+say "ok: hosts are compared"
 for launcher in srun mpirun; do
   submit "by-$launcher" --launcher $launcher
   done_like_whole "by-$launcher"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The sweep of six topologies and two seeds as job arrays of Slurm, each run with a rank on each of two virtual nodes: the
 # waiting sweep is killed twice, a run loses a rank, another is taken away by scancel; it ends with a complete table, and
-# nothing that was done is made twice. Needs root and the scripts of LMNET_CLUSTER (default ../shared/cluster).
+# nothing that was done is made twice. The three launchers give the same losses. Needs root and the scripts of LMNET_CLUSTER
+# (default ../shared/cluster).
 # labels: all serial
 . "$(dirname "${BASH_SOURCE[0]}")/support.sh"
 cluster=${LMNET_CLUSTER:-$root/../shared/cluster}
@@ -77,7 +78,7 @@ victim=''
 until victim=$(pgrep -f 'lmnet train .*topologies' | head -1) && [ -n "$victim" ]; do sleep 0.1; done
 kill -9 "$victim"
 login "${sweep[@]}" >sweep.log 2>&1 || fail "the last call: $(cat sweep.log; tail -5 runs/topologies/sweep/logs/*)"
-grep -q 'back into the queue' runs/topologies/sweep/logs/* || fail "the job whose rank was killed did not go back into the queue"
+grep -q 'comes back' runs/topologies/sweep/logs/* || fail "the job whose rank was killed did not go back into the queue"
 [ "$(done_runs | wc -l)" = 12 ] || fail "not complete: $(cat sweep.log)"
 for strike in 1 4; do
   grep -vxFf <(done_runs) "before-$strike" && fail "a run that was done was made again"
@@ -111,3 +112,17 @@ grep -q ': stopped · .*CANCELLED' sweep.log || fail "what was cancelled does no
 grep -q '"stopped"' runs/long/seed=1/status.json || fail "a cancelled run did not save: $(cat runs/long/seed=1/status.json)"
 [ -z "$(login squeue --noheader)" ] || fail "a cancelled job went back into the queue"
 echo "ok: pre-empted and gone on, cancelled and saved"
+
+# On this machine, by mpirun over both hosts, by Slurm: the same numbers.
+sed -i 's/^name.*/name: same/; s/100000u/16u/' topologies.yaml
+for launcher in local mpirun slurm; do
+  options=()
+  [ $launcher != mpirun ] || options=(--mpirun "--hosts h1:1,h2:1 --mca plm_rsh_agent $cluster/rsh-agent.py")
+  [ $launcher != slurm ] || options=(--slurm '--nodes=2 --ntasks-per-node=1')
+  login "$lmnet" sweep topologies.yaml --launcher $launcher "${options[@]}" run.dir=by-$launcher >sweep.log 2>&1 ||
+    fail "by $launcher: $(cat sweep.log by-$launcher/same/sweep/logs/*)"
+  field by-$launcher/same/seed=1/metrics.jsonl update loss grad_norm batch_hash >$launcher.txt
+  [ "$(wc -l <$launcher.txt)" = 24 ] || fail "$launcher made $(wc -l <$launcher.txt) updates"
+  diff local.txt $launcher.txt >/dev/null || fail "$launcher gives other losses: $(diff local.txt $launcher.txt | head -4)"
+done
+echo "ok: local, mpirun and slurm give the same losses"

@@ -51,6 +51,14 @@ TEST(JobEnd, is_none_for_a_job_without_one) {
   EXPECT_EQ(JobEnd(of({{"SLURM_JOB_ID", "17"}}), answers(std::nullopt)).time(), std::nullopt);
 }
 
+TEST(JobEnd, is_that_of_one_task_of_an_array) {
+  const AskCommand ask = [](const std::string& command) -> std::optional<std::string> {
+    EXPECT_THAT(command, ::testing::HasSubstr(" --jobs=15_2 "));
+    return "NONE";
+  };
+  JobEnd(of({{"SLURM_JOB_ID", "17"}, {"SLURM_ARRAY_JOB_ID", "15"}, {"SLURM_ARRAY_TASK_ID", "2"}}), ask);
+}
+
 TEST(JobEnd, may_move) {
   JobEnd end(of({{"SLURM_JOB_ID", "17"}, {"SLURM_JOB_END_TIME", "1900000000"}}), answers("2035-01-01T00:00:00"));
   end.ask_again();
