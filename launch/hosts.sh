@@ -14,9 +14,9 @@ hosts_of_list() {
 hosts_of_file() {
   local name rest slots
   hosts=()
-  while read -r name rest; do
+  while read -r name rest || [ -n "$name" ]; do
     slots=''
-    [[ ! $rest =~ slots=([0-9]+) ]] || slots=${BASH_REMATCH[1]}
+    [[ ! " $rest" =~ [[:space:]]slots=([0-9]+) ]] || slots=${BASH_REMATCH[1]}
     [[ -z $name || $name == \#* ]] || hosts+=("$name $slots")
   done <"$1"
 }
@@ -64,10 +64,15 @@ write_hosts() {
   done >"$1"
 }
 
+# trains: whether the job is one training run.
+trains() { [[ " ${program[*]} " == *" train "* && " ${program[*]} " != *" : "* ]]; }
+# key_of_run dir: what the run's config has there.
+key_of_run() { "${program[@]}" --print-config | sed -n "/^run:/,/^[a-z]/s/^  $1: *//p" | tr -d "\"'"; }
+
 # compare_hosts: refuses where a host does not see the same program, config, data and folder of runs as the first one.
 compare_hosts() {
   local folder probe='' words=() word
-  folder=$("${program[@]}" --print-config | sed -n '/^run:/,/^[a-z]/s/^  dir: *//p' | tr -d "\"'")
+  folder=$(key_of_run dir)
   [ -n "$folder" ] || exit 2 # the config is refused, and why has been said
   # A new folder of runs comes into its parent; where that is not there either, the ranks will find out.
   for folder in "$folder" "$(dirname "$(realpath -m "$folder")")"; do
@@ -84,10 +89,12 @@ compare_hosts() {
     refuse "the hosts cannot be looked at (above)"
   [ -z "$probe" ] || rm -f "$probe"
   awk -F'\t' -v probe="$probe" '
+    $2 ~ /^lmnet: / { error = $1 " says " $2; exit }
     !($1 in seen) { seen[$1]; host[++hosts] = $1 }
     !($2 in known) { known[$2]; name[++names] = $2 }
     { value[$1, $2] = $3 }
     END {
+      if (error) { print error; exit }
       for (n = 1; n <= names; ++n)
         for (h = 2; h <= hosts; ++h) {
           one = value[host[1], name[n]]

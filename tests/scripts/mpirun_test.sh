@@ -68,8 +68,8 @@ cat >bin/mpirun <<'SCRIPT'
 if [[ " $* " == *" check "* ]]; then cat "$SEEN" && exit; fi
 echo "$*" >>starts.txt
 read -r code update state <<<"$(sed -n "$(wc -l <starts.txt)p" <<<"$PLAY")"
-printf '{\n "state": "%s",\n "reason": "",\n "code": 0,\n "update": %s\n}\n' "${state:-running}" "$update" >run/status.json
-printf %s "$PWD/run" >"$LMNET_JOB"
+printf '{\n "state": "%s",\n "reason": "",\n "code": 0,\n "update": %s\n}\n' "${state:-running}" "$update" >"${RUN:-run}"/status.json
+[ -n "${RUN:-}" ] || printf %s "$PWD/run" >"$LMNET_JOB"
 [ "$code" != 137 ] || echo "mpirun noticed that process rank 1 with PID 7 on node h2 exited on signal 9 (Killed)." >&2
 [ "$code" != 4 ] || echo "lmnet: rank 0 (h1): no answer for 5 s (since 03:49:0$RANDOM) from rank 2" >&2
 exit "$code"
@@ -104,6 +104,16 @@ starts 2 0 'host h2 does not answer' $'205 4\n0 9' "${spare[@]}" --hosts h1:2,h2
 grep -q -- '--hostfile .* -np 2 ' starts.txt || fail "not on the host that answers: $(cat starts.txt)"
 starts 2 0 'host h2 does not answer' $'205 4\n0 9' "${spare[@]}" --shrink --hosts h1:3,h2:3 -np 6 -- lmnet train a
 grep -q -- '--hostfile .* -np 2 ' starts.txt || fail "not with fewer replicas: $(cat starts.txt)"
+printf 'h1 max_slots=8 slots=2\nh2 slots=2' >hosts.txt # no end of the last line
+starts 2 0 'host h2 does not answer' $'205 4\n0 9' "${spare[@]}" --shrink --hostfile hosts.txt -np 4 -- lmnet train a
+grep -q -- '--hostfile .* -np 2 ' starts.txt || fail "not with the slots of a hostfile: $(cat starts.txt)"
+
+# A first rank on another host notes nothing here: the config tells where the run is.
+mkdir -p runs/x/a
+RUN=runs/x/a starts 3 0 'start 2 of at most 5' $'137 4\n137 8\n0 9 done' --supervise 5 -- lmnet train a
+RUN=runs/x/a starts 2 137 'the same error came twice' $'137 4\n137 4\n0 9' --supervise 5 -- lmnet train a
+grep -q '"failed"' runs/x/a/status.json || fail "what ended the run is not noted: $(cat runs/x/a/status.json)"
+for code in 138 143; do starts 1 $code '' "$code 4" --supervise 5 -- lmnet train a; done
 echo "ok: --supervise"
 
 # Hosts that do not see the same are refused before anything starts.
@@ -112,7 +122,8 @@ sed 's/h2\tdata.*/h2\tdata\/a\twith 8 bytes/' same.txt >other.txt
 sed '/h2/d' same.txt >missing.txt
 printf 'h2\tthe program\tlmnet is not there\n' >>missing.txt
 SEEN=$PWD/same.txt starts 1 0 'mpirun --host' '0 9' --hosts h1,h2 -- lmnet train a
-for seen in 'other.txt h1 has data/a with 7 bytes, h2 has with 8 bytes' 'missing.txt h2 has'; do
+printf 'h2\tlmnet: a.yaml: no such file\n' | cat same.txt - >error.txt
+for seen in 'error.txt h2 says lmnet: a.yaml: no such file' 'other.txt h1 has data/a with 7 bytes, h2 has with 8 bytes' 'missing.txt h2 has'; do
   rm -f starts.txt
   SEEN=$PWD/${seen%% *} gives 2 "${seen#* }" --- --hosts h1,h2 -- lmnet train a
   [ ! -e starts.txt ] || fail "started on hosts that differ: $(cat out.txt)"
