@@ -94,7 +94,19 @@ code=0
 grep -q 'is at work already: process' out.txt || fail "a second sweep: $(cat out.txt)"
 "$lmnet" sweep topologies.yaml --status run.dir=twice >out.txt
 grep -q '12 runs: 2 running, 10 waiting' out.txt || fail "status of a sweep at work: $(cat out.txt)"
-kill -INT "$sweep"
+{ sleep 3 && kill -INT "$sweep"; } &
+PYTHONPATH=$root/tests/python python3 - "$lmnet" <<'PY' || fail "--status on a terminal"
+import sys
+
+from screen import run
+
+# A table that is drawn anew until nothing is at work any more.
+code, screen = run([sys.argv[1], "sweep", "topologies.yaml", "--status", "run.dir=twice"], 90, {})
+drawn = {row for row in screen.seen if "running  topology=1-1,seed=1" in row}
+assert code == 0 and screen.colors and len(drawn) > 1, (code, drawn)
+assert all(len(row) <= 90 for row in drawn) and len(screen.rows) < 20, screen.rows
+assert any("stopped" in row and "topology=1-1,seed=1" in row for row in screen.rows), screen.rows
+PY
 code=0
 wait "$sweep" || code=$?
 [ "$code" = 130 ] || fail "a sweep that was stopped ended with $code: $(cat sweep.log)"
