@@ -61,10 +61,13 @@ Json to_json(const LeaseHolder& holder) {
           {"since", holder.since}, {"machine", holder.machine}, {"id", holder.id}};
 }
 
-/// Nothing where there is no lease; a holder without id where the file tells nothing.
+/// Nothing where there is no lease; a holder without id where the file tells nothing. Throws CheckpointError where that
+/// cannot be known.
 std::optional<LeaseHolder> read_holder(const fs::path& file) {
+  errno = 0;
   std::ifstream in(file);
-  if (!in) return std::nullopt;
+  if (!in && errno == ENOENT) return std::nullopt;
+  if (!in) throw_file_error("read", file, errno);
   const Json json = Json::parse(in, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return LeaseHolder{};
   try {
@@ -87,6 +90,19 @@ std::optional<milliseconds> changed(const fs::path& file) {
   struct stat status {};
   if (::stat(file.c_str(), &status) != 0) return std::nullopt;
   return milliseconds(status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1'000'000);
+}
+
+/// Now, by the clock of the folder's disk; by this host's where it may not write there.
+milliseconds now_in(const fs::path& folder) {
+  std::string name = (folder / ".now-XXXXXX").string();
+  const int file = ::mkstemp(name.data());
+  if (file >= 0) {
+    ::close(file);
+    const auto now = changed(name);
+    ::unlink(name.c_str());
+    if (now) return *now;
+  }
+  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch());
 }
 
 /// `now` by the clock of the lease's disk.
@@ -159,8 +175,8 @@ LeaseHolder this_process() {
 }
 
 LeaseState look_at_lease(const fs::path& folder, LeaseTimes times) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return state_of(RunLease::file_in(folder), std::chrono::duration_cast<milliseconds>(now), times);
+  const fs::path file = RunLease::file_in(folder);
+  return path_exists(file) ? state_of(file, now_in(folder), times) : LeaseState{};
 }
 
 RunLease::RunLease(fs::path folder, milliseconds patience, LeaseTimes times)
@@ -178,8 +194,11 @@ RunLease::RunLease(fs::path folder, milliseconds patience, LeaseTimes times)
 RunLease::~RunLease() {
   thread_.request_stop();
   thread_.join();
-  const auto holder = read_holder(file_);
-  if (holder && holder->id == holder_.id) ::unlink(file_.c_str());
+  try {
+    const auto holder = read_holder(file_);
+    if (holder && holder->id == holder_.id) ::unlink(file_.c_str());
+  } catch (const CheckpointError&) {  // it is free when this process has ended
+  }
 }
 
 /// Nothing when the lease was taken, else what is in the way.
@@ -232,8 +251,9 @@ void RunLease::beat() {
   bool lost = false;
   try {
     auto holder = read_holder(file_);
-    if (!holder && !try_to_take()) holder = holder_;  // somebody has removed it, and nobody wants it
-    lost = !holder || holder->id != holder_.id;
+    // Somebody has removed it; another run may have been faster.
+    if (!holder && try_to_take()) holder = read_holder(file_);
+    lost = holder && !holder->id.empty() && holder->id != holder_.id;
     if (!lost) ::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0);
   } catch (const CheckpointError&) {
     std::error_code unknown;

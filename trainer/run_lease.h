@@ -35,7 +35,7 @@ struct LeaseState {
   LeaseHolder holder;
   std::chrono::milliseconds silent{};  // since its last heartbeat
 };
-/// Ages are taken by this host's clock.
+/// Ages are taken by the clock of the folder's disk. Throws CheckpointError for a lease that cannot be read.
 LeaseState look_at_lease(const std::filesystem::path& folder, LeaseTimes times = {});
 
 /// Makes a run folder this process's, among all hosts that see the folder, until it is destroyed. `lease.json` comes

@@ -149,6 +149,18 @@ TEST(RunLease, whose_file_somebody_removed_comes_back) {
   EXPECT_EQ(look_at_lease(place.path()).holder.id, lease.id());
 }
 
+TEST(RunLease, is_not_lost_to_what_cannot_be_read) {
+  const TemporaryFolder place;
+  RunLease lease(place.path(), {}, kQuick);
+  write_text(RunLease::file_in(place.path()), "");
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_NO_THROW(lease.require());
+  fs::remove(RunLease::file_in(place.path()));
+  fs::create_symlink("lease.json", RunLease::file_in(place.path()));  // no ENOENT
+  std::this_thread::sleep_for(milliseconds(100));
+  EXPECT_NO_THROW(lease.require());
+}
+
 TEST(RunLease, is_had_by_one_of_many_that_find_it_dead) {
   const TemporaryFolder place;
   for (int round = 0; round < 20; ++round) {
