@@ -5,10 +5,9 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
-#include <fstream>
-#include <sstream>
 #include <thread>
 
+#include "launch/run_metrics.h"
 #include "launch/slurm/queue.h"
 #include "launch/slurm/submit.h"
 #include "launch/sweep/status_table.h"
@@ -26,37 +25,6 @@ namespace lmnet {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The last whole lines of a file.
-std::string tail_of(const fs::path& file) {
-  constexpr std::streamoff enough = 16 << 10;
-  std::ifstream in(file, std::ios::binary | std::ios::ate);
-  if (!in) return "";
-  const std::streamoff size = in.tellg();
-  in.seekg(std::max<std::streamoff>(0, size - enough));
-  std::string text;
-  if (size > enough) std::getline(in, text);  // the rest of a line
-  text.assign(std::istreambuf_iterator<char>(in), {});
-  return text;
-}
-
-void read_metrics(const fs::path& file, RunStatus& status) {
-  std::istringstream lines(tail_of(file));
-  std::optional<double> seconds;
-  for (std::string line; std::getline(lines, line);) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object()) continue;
-    const auto take = [&](const char* key, std::optional<double>& value) {
-      if (const auto found = json.find(key); found != json.end() && found->is_number()) value = found->get<double>();
-    };
-    status.update = std::max(status.update, json.value("update", status.update));
-    take("loss", status.loss);
-    take("validation_loss", status.validation_loss);
-    take("tokens_per_s", status.tokens_per_s);
-    take("seconds", seconds);
-  }
-  if (seconds) status.seconds_left = *seconds * static_cast<double>(status.updates - status.update);
-}
 
 int64_t updates_of(const Config& config) {
   int64_t updates = 0;
@@ -89,17 +57,25 @@ RunStatus status_of_run(const fs::path& path) {
   if (const auto queued = slurm::find_job(status.job))
     status.queue = fmt::format("{} {}", queued->state, queued->reason);
   if (!folder.exists() && status.job.empty())
-    throw ConfigError(fmt::format("{} is no run: it has no config.yaml", path.string()));
+    throw ConfigError(fmt::format("{} is no run: {}", path.string(),
+                                  fs::is_directory(path) ? "it has no config.yaml"
+                                  : fs::exists(path)     ? "it is a file, give the run's folder"
+                                                         : "there is no such folder"));
+  const RunFolder::Status told = folder.status();
+  status.state = told.state;
+  status.reason = told.reason;
+  status.last_error = told.last_error;
+  status.code = told.code;
+  status.restart = told.restart;
+  status.update = told.update;
   if (folder.exists()) {
-    const RunFolder::Status told = folder.status();
-    status.state = told.state;
-    status.reason = told.reason;
-    status.last_error = told.last_error;
-    status.code = told.code;
-    status.restart = told.restart;
-    status.update = told.update;
     status.updates = updates_of(load_config(path / "config.yaml"));
-    read_metrics(path / "metrics.jsonl", status);
+    const RunMetrics metrics = newest_metrics(path);
+    status.update = std::max(status.update, metrics.update);
+    status.loss = metrics.loss;
+    status.validation_loss = metrics.validation_loss;
+    status.tokens_per_s = metrics.tokens_per_s;
+    status.seconds_left = metrics.seconds_left(status.updates);
     look_for_checkpoint(folder, status);
   }
   const LeaseState lease = look_at_lease(path);
@@ -173,9 +149,14 @@ int stop_run(const fs::path& folder, bool wait) {
   fmt::print("asked {} ({}) to save and stop\n", folder.string(), status.holder);
   std::fflush(stdout);
   while (wait && look_at_lease(folder).kind == LeaseState::Kind::held)
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  if (wait) status = status_of_run(folder);
-  if (wait) fmt::print("{}: {} at update {}\n", folder.string(), status.state, status.update);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  if (!wait) return 0;
+  status = status_of_run(folder);
+  if (status.queue.starts_with("PENDING")) {  // a pre-emption was faster
+    slurm::cancel_job(status.job);
+    status = status_of_run(folder);
+  }
+  fmt::print("{}: {} at update {}\n", folder.string(), status.state, status.update);
   return 0;
 }
 

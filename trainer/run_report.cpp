@@ -49,28 +49,27 @@ void RunReport::open_tensorboard(int64_t update, const std::string& config_yaml,
   tensorboard_->describe(config_yaml, draw_topology(graph), graph);
 }
 
-void RunReport::try_to_write(const std::function<void()>& write) {
+void RunReport::try_to_write(const char* what, const std::function<void()>& write) {
   try {
     write();
-    warned_ = false;
+    warned_.erase(what);
   } catch (const CheckpointError& error) {
-    if (!warned_) say(fmt::format("warning: {}; the run goes on", error.what()));
-    warned_ = true;
+    if (warned_.insert(what).second) say(fmt::format("warning: {}; the run goes on", error.what()));
   }
 }
 
 void RunReport::metrics(const nlohmann::ordered_json& line) {
   if (!first_) return;
   unwritten_ += line.dump() + "\n";
-  try_to_write([&] {
+  try_to_write("metrics", [&] {
     folder_.add_metrics(unwritten_);
     unwritten_.clear();
   });
-  if (tensorboard_) try_to_write([&] { tensorboard_->add(line); });
+  if (tensorboard_) try_to_write("tensorboard", [&] { tensorboard_->add(line); });
 }
 
 void RunReport::status(const std::string& state, int64_t update, const std::string& reason, int code) {
-  if (first_) try_to_write([&] { folder_.set_status(with_past({state, reason, code, update})); });
+  if (first_) try_to_write("status", [&] { folder_.set_status(with_past({state, reason, code, update})); });
   told_ = Clock::now();
 }
 
@@ -99,7 +98,7 @@ void RunReport::failed(const std::exception& error, const std::string& what, int
   // A rank that fails alone writes it itself; rank 0 what all agree on, and what it is told, in case that the rank
   // which failed cannot write.
   if ((agreed || told) && !first_) return;
-  if (!folder_.exists() || (log_ && !agreed && folder_.status().state == "failed")) return;
+  if (!std::filesystem::exists(folder_.path()) || (log_ && !agreed && folder_.status().state == "failed")) return;
   const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
   const std::string cause = own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error);
   // Refused before it began, it leaves the run that lies there where it stood.

@@ -3,6 +3,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,7 +52,7 @@ class RunReport {
  private:
   std::string here() const;
   RunFolder::Status with_past(RunFolder::Status status) const;
-  void try_to_write(const std::function<void()>& write);
+  void try_to_write(const char* what, const std::function<void()>& write);
 
   const RunFolder& folder_;
   const Communicator& world_;
@@ -61,8 +62,8 @@ class RunReport {
   std::optional<Log> log_;
   std::optional<TensorBoard> tensorboard_;
   std::vector<std::string> before_log_;
-  std::string unwritten_;  // lines of metrics
-  bool warned_ = false;    // that something cannot be written
+  std::string unwritten_;         // lines of metrics
+  std::set<std::string> warned_;  // what cannot be written
   int restart_ = 0;
   std::string last_error_;
   Clock::time_point told_ = Clock::now();

@@ -34,8 +34,10 @@ extern "C" void take_signal(int signal) {
     received_at = now;
     received_signal = signal;
     if (signal != SIGINT || interrupt_text == nullptr) return;
-    print(isatty(STDERR_FILENO) ? "\r\x1b[K" : "");  // in place of ^C and a bar
+    const bool seen = isatty(STDERR_FILENO) != 0;
+    print(seen ? "\r\x1b[K" : "");  // in place of ^C and a bar
     print(interrupt_text);
+    print(seen ? "\n" : "");  // two bars are drawn anew from the line above on
     return;
   }
   const double since = static_cast<double>(now.tv_sec - received_at.tv_sec) +

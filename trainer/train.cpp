@@ -120,7 +120,7 @@ void Run::take_folder() {
     lease_.emplace(folder_.path(), patience());
     stop_wish_.forget_request();
   });
-  ours_ = folder_.exists();
+  ours_ = lease_ || folder_.exists();  // one that was submitted has no config.yaml yet
 }
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
@@ -306,8 +306,9 @@ bool Run::accepts(const UpdateResult& result) {
   const UpdateGuard::Verdict verdict = guard_.judge(result.loss, result.grad_norm);
   const int64_t update = state_.run.updates + 1;
   if (verdict == UpdateGuard::Verdict::stop)
-    throw AgreedError(1, fmt::format("update {}: {}; no weight was changed: lower the learning rate, look at this "
-                                     "update's data, or let train.on_nan and train.on_spike skip such updates",
+    throw AgreedError(1, fmt::format("update {}: {}; no weight was changed: look at this update's data, or let "
+                                     "train.on_nan and train.on_spike skip such updates and start again; a lower "
+                                     "learning rate is for a new run",
                                      update, guard_.reason()));
   if (verdict == UpdateGuard::Verdict::skip)
     report_.say(fmt::format("update {} is skipped: {} ({} so far)", update, guard_.reason(), guard_.skipped()));

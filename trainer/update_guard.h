@@ -22,9 +22,8 @@ class UpdateGuard {
   Verdict judge(double loss, double norm);
   /// Why the last update was not made: `loss nan`, `norm 31.2 is 8.4 deviations above the mean of the last 128`.
   const std::string& reason() const { return reason_; }
-  /// Updates that were left out, and those of them without a good one in between.
+  /// Updates that were left out.
   int64_t skipped() const { return skipped_; }
-  int64_t in_a_row() const { return in_a_row_; }
 
   /// Another stage trains something else: what was usual counts no more.
   void begin_stage();

@@ -72,6 +72,8 @@ TEST(StatusOfRun, knows_one_that_was_only_submitted) {
   EXPECT_THROW(status_of_run(place / "run"), ConfigError);
   write_text(slurm::SubmittedRun(place / "run").job_file(), "17\n");
   EXPECT_EQ(status_of_run(place / "run").job, "17");
+  RunFolder(place / "run").set_status({"stopped", "lmnet stop, during start-up", 143, 0});
+  EXPECT_EQ(status_of_run(place / "run").state, "stopped");
 }
 
 TEST(StatusOfRun, refuses_what_is_no_run) {
