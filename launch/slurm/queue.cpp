@@ -38,6 +38,8 @@ std::optional<QueuedJob> find_job(const std::string& job) {
       sweep::output_of({"squeue", "--noheader", "--states=all", "--jobs=" + job, "--format=%T %R"});
   const std::string line = trimmed(text.substr(0, text.find('\n')));
   const size_t space = line.find(' ');
+  const bool forgotten = text.find("Invalid job id") != text.npos || (code == 127 && text.empty());
+  if (code != 0 && !forgotten) return QueuedJob{"UNKNOWN", line};
   if (code != 0 || space == line.npos) return std::nullopt;
   const QueuedJob found{line.substr(0, space), trimmed(line.substr(space))};
   // The queue remembers for a while what is over.
@@ -49,11 +51,14 @@ std::optional<QueuedJob> find_job(const std::string& job) {
 std::string submit_script(const std::vector<std::string>& words) {
   std::vector<std::string> command = {"sbatch", "--parsable"};
   command.insert(command.end(), words.begin(), words.end());
-  const std::string said = ask(command);
-  // `17` or `17;cluster`, after what sbatch may warn of.
-  std::string job = said.substr(said.rfind('\n') + 1);
-  job = job.substr(0, job.find(';'));
-  if (!is_number(job)) throw ConfigError(fmt::format("sbatch gives no number of a job: {}", said));
+  return job_number(ask(command));
+}
+
+std::string job_number(const std::string& said) {
+  const std::string text = trimmed(said);
+  std::string job = text.substr(text.rfind('\n') + 1);
+  job = job.substr(0, job.find(';'));  // `17` or `17;cluster`
+  if (!is_number(job)) throw ConfigError(fmt::format("sbatch gives no number of a job: {}", text));
   return job;
 }
 

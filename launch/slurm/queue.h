@@ -11,8 +11,13 @@ struct QueuedJob {
   std::string reason;  // why it waits, or where it runs
 };
 
-/// Nothing of a job that is over, and where there is no Slurm.
+/// Nothing of a job that is over or unknown, and where there is no Slurm; UNKNOWN with what squeue says where that does
+/// not answer.
 std::optional<QueuedJob> find_job(const std::string& job);
+
+/// The number of a job in what `sbatch --parsable` says, after what it may warn of. Throws ConfigError where there is
+/// none.
+std::string job_number(const std::string& said);
 
 /// Submits a script; returns the job's number. Throws ConfigError with what sbatch says.
 std::string submit_script(const std::vector<std::string>& words);

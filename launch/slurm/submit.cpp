@@ -47,7 +47,8 @@ class ScriptLines {
   /// In the place of the line that has it, also of one that is commented out, or behind the last one.
   void set_directive(const std::string& name, const std::string& value) {
     const bool words = value.find(' ') != value.npos;
-    const std::string line = fmt::format("#SBATCH --{}={}", name, words ? "\"" + value + "\"" : value);
+    const std::string right = words ? "\"" + value + "\"" : value;
+    const std::string line = fmt::format("#SBATCH --{}{}{}", name, value.empty() ? "" : "=", right);
     const auto is = [&](const std::string& other) {
       return other.starts_with(fmt::format("#SBATCH --{}=", name)) ||
              other.starts_with(fmt::format("##SBATCH --{}=", name));
@@ -126,10 +127,10 @@ std::string filled_in_script(const std::string& script, const SubmitOptions& opt
   lines.set_directive("chdir", fs::current_path().string());
   lines.set_directive("output", (run.folder / "job-%j.out").string());
   for (const std::string& option : options.sbatch) {
-    const size_t equals = option.find('=');
-    if (!option.starts_with("--") || equals == option.npos)
-      throw ConfigError(fmt::format("--sbatch: {} is not of the form --option=value", option));
-    lines.set_directive(option.substr(2, equals - 2), option.substr(equals + 1));
+    if (!option.starts_with("--"))
+      throw ConfigError(fmt::format("--sbatch: {} is not of the form --option=value or --option", option));
+    const size_t equals = std::min(option.find('='), option.size());
+    lines.set_directive(option.substr(2, equals - 2), option.substr(std::min(equals + 1, option.size())));
   }
   lines.set_variable("lmnet", sweep::own_program().string());
   lines.set_variable("config", run.config().string());

@@ -8,10 +8,12 @@
 #include <map>
 #include <sstream>
 
+#include "launch/slurm/queue.h"
 #include "launch/sweep/process.h"
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/clock.h"
+#include "trainer/run_folder.h"
 
 namespace lmnet::sweep {
 namespace {
@@ -46,6 +48,7 @@ class SlurmLauncher : public Launcher {
         records.at(array[i]->name).job = fmt::format("{}_{}", job, i);
         running_[array[i]->name] = records.at(array[i]->name).job;
       }
+      folder_.write(records);  // the next array may be refused
     }
   }
 
@@ -91,15 +94,19 @@ class SlurmLauncher : public Launcher {
                                array.size() - 1, options_.jobs, options_.sbatch),
                    folder_.path().filename().string(), script.string(), script.parent_path().parent_path().string(),
                    own_program().string(), file.string()});
-    const std::string job = text.substr(0, text.find_first_not_of("0123456789"));
-    if (code != 0 || job.empty()) throw ConfigError(fmt::format("sbatch refused the runs: {}", text));
-    return job;
+    if (code != 0) throw ConfigError(fmt::format("sbatch refused the runs: {}", text));
+    return slurm::job_number(text);
   }
 
-  static Ended end_of(const std::string& name, const std::string& job) {
+  Ended end_of(const std::string& name, const std::string& job) const {
     const JobEnd end = job_end(output_of({"scontrol", "show", "job", job}).second);
     Ended ended{name, end.code, "", end.taken_away};
-    if (end.taken_away) ended.reason = fmt::format("the Slurm job {} ended as {}", job, end.state);
+    if (end.state.empty() && RunFolder(folder_.run(name)).status().state != "failed") {
+      ended.reason = fmt::format("Slurm has forgotten its job {}", job);
+      ended.stopped = true;
+    } else if (end.taken_away || end.state == "OUT_OF_MEMORY") {
+      ended.reason = fmt::format("the Slurm job {} ended as {}", job, end.state);
+    }
     return ended;
   }
 
@@ -138,7 +145,8 @@ JobEnd job_end(const std::string& description) {
     const int signal = std::atoi(code.c_str() + colon + 1);
     end.code = signal != 0 ? 128 + signal : std::atoi(code.c_str());
   }
-  end.taken_away = end.state != "COMPLETED" && end.state != "FAILED" && !end.state.empty();
+  end.taken_away =
+      end.state != "COMPLETED" && end.state != "FAILED" && end.state != "OUT_OF_MEMORY" && !end.state.empty();
   return end;
 }
 

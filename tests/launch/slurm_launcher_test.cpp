@@ -26,6 +26,7 @@ TEST(SlurmLauncher, tells_a_job_that_failed_from_one_that_was_taken_away) {
   EXPECT_EQ(end("FAILED", "0:9").code, 137);
   for (const char* state : {"CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "DEADLINE"})
     EXPECT_TRUE(end(state, "0:15").taken_away) << state;
+  EXPECT_FALSE(end("OUT_OF_MEMORY", "0:125").taken_away);
   EXPECT_FALSE(job_end("slurm_load_jobs error: Invalid job id specified\n").taken_away);
 }
 

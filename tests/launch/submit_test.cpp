@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "launch/slurm/queue.h"
 #include "model/graph/errors.h"
 #include "tests/samples.h"
 #include "trainer/checkpoint/file_io.h"
@@ -33,13 +34,14 @@ TEST(FilledInScript, has_what_was_asked_for_and_the_rest_as_it_was) {
   options.gpus_per_node = 8;
   options.time = "36h";
   options.launcher = "mpirun";
-  options.sbatch = {"--partition=gpu", "--nice=5", "--comment=two words"};
+  options.sbatch = {"--partition=gpu", "--nice=5", "--comment=two words", "--exclusive"};
   const std::string text = filled_in_script(script(), options, SubmittedRun("runs/it's"));
-  for (const char* line : {"\n#SBATCH --nodes=4\n", "\n#SBATCH --ntasks-per-node=8\n", "\n#SBATCH --gpus-per-node=8\n",
-                           "\n#SBATCH --time=1-12:00:00\n", "\n#SBATCH --partition=gpu\n", "\n#SBATCH --nice=5\n",
-                           "\n#SBATCH --comment=\"two words\"\n", "\n##SBATCH --account=NAME\n",
-                           "\n#SBATCH --requeue\n", "\n#SBATCH --output=runs/it's/slurm/job-%j.out\n",
-                           "\nlauncher='mpirun'\n", "\nconfig='runs/it'\\''s/slurm/config.yaml'\n"})
+  for (const char* line :
+       {"\n#SBATCH --nodes=4\n", "\n#SBATCH --ntasks-per-node=8\n", "\n#SBATCH --gpus-per-node=8\n",
+        "\n#SBATCH --time=1-12:00:00\n", "\n#SBATCH --partition=gpu\n", "\n#SBATCH --nice=5\n",
+        "\n#SBATCH --exclusive\n", "\n#SBATCH --comment=\"two words\"\n", "\n##SBATCH --account=NAME\n",
+        "\n#SBATCH --requeue\n", "\n#SBATCH --output=runs/it's/slurm/job-%j.out\n", "\nlauncher='mpirun'\n",
+        "\nconfig='runs/it'\\''s/slurm/config.yaml'\n"})
     EXPECT_THAT(text, HasSubstr(line));
   EXPECT_THAT(text, Not(HasSubstr("--nodes=2")));
   EXPECT_LT(text.find("#SBATCH --nice"), text.find("set_up()"));
@@ -58,6 +60,14 @@ TEST(FilledInScript, refuses_what_is_no_option_of_sbatch) {
   SubmitOptions options;
   options.sbatch = {"partition=gpu"};
   EXPECT_THROW(filled_in_script(script(), options, SubmittedRun("runs/a")), ConfigError);
+}
+
+TEST(JobNumber, is_the_last_that_sbatch_says) {
+  EXPECT_EQ(job_number("17\n"), "17");
+  EXPECT_EQ(job_number("17;cluster"), "17");
+  EXPECT_EQ(job_number("sbatch: warning: 2 nodes are down\n17\n"), "17");
+  EXPECT_THROW(job_number("sbatch: error: no partition"), ConfigError);
+  EXPECT_THROW(job_number(""), ConfigError);
 }
 
 }  // namespace

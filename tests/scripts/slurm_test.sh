@@ -34,8 +34,7 @@ updates=120
 submit() {
   local name=$1
   shift
-  [[ " $* " == *" --time "* ]] || set -- --time 10m "$@"
-  job=$(login "$lmnet" submit "${config[@]}" "run.name=$name" --nodes 2 --ranks-per-node 2 "$@" 2>submit.txt) ||
+  job=$(login "$lmnet" submit "${config[@]}" "run.name=$name" --nodes 2 --ranks-per-node 2 --time 10m "$@" 2>submit.txt) ||
     fail "submit: $(cat submit.txt)"
   [[ $job =~ ^[0-9]+$ ]] || fail "submit printed no number but $job"
 }
@@ -140,12 +139,21 @@ submit stopped
 done_like_whole stopped
 say "ok: lmnet stop and status"
 
-# Out of time, with Slurm's signal and without one: LMNET_FAULT makes each start take 40 s.
+# Out of time, with Slurm's signal and without one, with a script that is edited by hand: LMNET_FAULT lets its first start
+# take 38 s.
 for signal in B:USR1@25 B:USR1@1; do
-  LMNET_FAULT='rank=3 phase=step update=20 action=sleep seconds=38' submit "late-${signal#*@}" --time 1m "--sbatch=--signal=$signal"
+  name=late-${signal#*@}
+  mkdir -p "runs/$name/slurm"
+  sed -e "s|^lmnet=.*|lmnet=$lmnet|; s|^launch=.*|launch=$root/launch|; s|^config=.*|config=tiny.yaml|" \
+    -e "s|^overrides=.*|overrides=(${config[*]:1} run.name=$name)|; s|^\(#SBATCH --signal=\).*|\1$signal|" \
+    -e "s|^\(#SBATCH --ntasks-per-node=\).*|\12|; s|^\(#SBATCH --time=\).*|\11|" \
+    -e "s|^\(#SBATCH --output=\).*|\1runs/$name/slurm/job-%j.out|" \
+    -e 's|^  : # what the ranks.*|  [ -n "${SLURM_RESTART_COUNT:-}" ] \|\| export LMNET_FAULT="rank=3 phase=step update=20 action=sleep seconds=38"|' \
+    "$root/launch/slurm/train.sbatch" >late.sbatch
+  job=$(login sbatch --parsable late.sbatch) || fail "late.sbatch is not taken"
   until_true 150 "requeued before the end of its time" restarted "$job"
-  grep -q 'stopped by' "runs/late-${signal#*@}/slurm/job-$job.out" || fail "the end of the time: $(tail -5 "runs/late-${signal#*@}/slurm/job-$job.out")"
-  done_like_whole "late-${signal#*@}"
+  grep -q 'stopped by' "runs/$name/slurm/job-$job.out" || fail "the end of the time: $(tail -5 "runs/$name/slurm/job-$job.out")"
+  done_like_whole "$name"
   say "ok: out of time ($signal), back by itself"
 done
 
