@@ -5,6 +5,7 @@
 #include "launch/run_status.h"
 #include "launch/slurm/submit.h"
 #include "launch/verb.h"
+#include "trainer/together.h"
 
 namespace lmnet {
 namespace {
@@ -16,12 +17,11 @@ class Submit final : public Verb {
   void describe(CLI::App& app) override {
     app.add_option("CONFIG", options_.config, "a YAML file; its run comes back by itself until it is done")->required();
     add_overrides(app, options_.overrides);
-    app.add_option("--nodes", options_.nodes, "so many nodes")->required()->check(CLI::PositiveNumber);
-    app.add_option("--gpus-per-node", options_.gpus_per_node, "GPUs of a node, and its ranks")
-        ->check(CLI::PositiveNumber);
+    app.add_option("--nodes", options_.nodes, "so many nodes")->required()->check(refusal_of_count);
+    app.add_option("--gpus-per-node", options_.gpus_per_node, "GPUs of a node, and its ranks")->check(refusal_of_count);
     app.add_option("--ranks-per-node", options_.ranks_per_node, "ranks of a node; without it one a GPU, or one")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--cpus-per-rank", options_.cpus_per_rank, "processors of a rank")->check(CLI::PositiveNumber);
+        ->check(refusal_of_count);
+    app.add_option("--cpus-per-rank", options_.cpus_per_rank, "processors of a rank")->check(refusal_of_count);
     app.add_option("--time", options_.time, "of one start: 90m, 24h, 2d or as Slurm writes it; without it 24h");
     app.add_option("--launcher", options_.launcher, "what starts the ranks: srun (with PMIx) or mpirun")
         ->check(CLI::IsMember({"srun", "mpirun"}))
@@ -47,11 +47,18 @@ class Status final : public Verb {
   }
 
   int run(ProgramArguments) override {
+    int code = 0;
     for (const std::string& run : runs_) {
-      const RunStatus status = status_of_run(run);
-      fmt::print("{}", json_ ? to_json(status).dump() + "\n" : to_text(status));
+      try {
+        const RunStatus status = status_of_run(run);
+        fmt::print("{}", json_ ? to_json(status).dump() + "\n" : to_text(status));
+      } catch (const std::exception& error) {  // `status runs/*` meets what is no run
+        code = exit_code(error);
+        if (code != 2 && code != 3) throw;
+        fmt::print(stderr, "lmnet: {}\n", sentence(error));
+      }
     }
-    return 0;
+    return code;
   }
 
  private:

@@ -18,7 +18,7 @@ class Sweep final : public Verb {
           return refusal_of(word, {"local", "mpirun", "slurm"});
         })
         ->capture_default_str();
-    app.add_option("--jobs", options_.jobs, "runs at a time; without it the file's jobs")->check(CLI::PositiveNumber);
+    app.add_option("--jobs", options_.jobs, "runs at a time; without it the file's jobs")->check(refusal_of_count);
     app.add_option("--mpirun", options_.mpirun,
                    "for --launcher mpirun: options, such as '--hostfile hosts --bind numa'");
     app.add_option("--slurm", options_.slurm,

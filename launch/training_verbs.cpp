@@ -54,7 +54,7 @@ class Train final : public Verb {
     add_overrides(app, config_.overrides);
     app.add_flag("--print-config", print_config_, "print the effective config and end");
     app.add_flag("--dry-run", dry_run_, "print plan, parameters, memory and expected speed and end");
-    app.add_option("--ranks", ranks_, "for --dry-run: the number of ranks")->check(CLI::PositiveNumber);
+    app.add_option("--ranks", ranks_, "for --dry-run: the number of ranks")->check(refusal_of_count);
     app.add_option("--device", machine_.device,
                    fmt::format("for --dry-run: what a rank runs on: {}", fmt::join(device_names(), ", ")));
     app.add_option("--link-bandwidth", machine_.link_bandwidth, "for --dry-run: GB/s of a rank to other hosts")
@@ -62,7 +62,7 @@ class Train final : public Verb {
     app.add_option("--local-bandwidth", machine_.local_bandwidth, "for --dry-run: GB/s of a rank inside its host")
         ->check(CLI::PositiveNumber);
     app.add_option("--ranks-per-host", machine_.ranks_per_host, "for --dry-run: ranks of a host")
-        ->check(CLI::PositiveNumber);
+        ->check(refusal_of_count);
   }
 
   int run(ProgramArguments arguments) override {
@@ -122,7 +122,7 @@ class Bench final : public Verb {
     app.add_option("CONFIG", config_.file, "a YAML file; its data is read for --what load only")->required();
     add_overrides(app, config_.overrides);
     app.add_option("--what", options_.what, "train, forward, generate or load")->capture_default_str();
-    app.add_option("--steps", options_.steps, "measured steps")->capture_default_str()->check(CLI::PositiveNumber);
+    app.add_option("--steps", options_.steps, "measured steps")->capture_default_str()->check(refusal_of_count);
     app.add_option("--warmup", options_.warmup, "steps before")->capture_default_str();
     app.add_flag("--json", options_.json, "print one JSON line");
   }

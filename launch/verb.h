@@ -45,6 +45,9 @@ Verbs sweep_verbs();     // sweep
 /// For options that take a word: empty if it is one of these, else what is wrong, with the nearest one.
 std::string refusal_of(const std::string& word, const std::vector<std::string>& words);
 
+/// For options that take a number: empty for a whole number above 0, else what is wrong.
+std::string refusal_of_count(const std::string& word);
+
 /// `key=value` words behind a CONFIG.
 void add_overrides(CLI::App& app, std::vector<std::string>& overrides);
 

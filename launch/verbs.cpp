@@ -106,6 +106,12 @@ std::string refusal_of(const std::string& word, const std::vector<std::string>& 
                      near.empty() ? "" : fmt::format(", did you mean {}?", near));
 }
 
+std::string refusal_of_count(const std::string& word) {
+  const bool digits = !word.empty() && word.find_first_not_of("0123456789") == word.npos;
+  const bool fits = digits && word.find_first_not_of('0') != word.npos && word.size() < 10;
+  return fits ? "" : fmt::format("expected a whole number above 0, got {}", word);
+}
+
 void add_overrides(CLI::App& app, std::vector<std::string>& overrides) {
   app.add_option("key=value", overrides, "overrides, such as train.micro_batch=4");
 }
