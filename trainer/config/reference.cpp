@@ -37,7 +37,8 @@ One YAML file is a run; `lmnet help config` prints the same keys. This page is w
 Overrides stand behind the file: `lmnet train configs/c4.yaml train.global_batch=64 'train.stages[0].lr=1e-3'`. Unknown,
 doubled, mistyped and out-of-range keys are refused with file and line. `[]` in a key stands for each entry of a list. Units:
 `u` updates, `t` `Kt` `Mt` `Gt` tokens, `s` `m` `h` time. Paths are relative to the working directory. On resume `parallel.*`,
-`train.micro_batch`, `until`, `checkpoint.*`, `log.*`, `evaluate.*`, `run.time_limit` may change, and stages may be added.
+`train.micro_batch`, `until`, `train.on_nan`, `train.on_spike`, `train.spike.*`, `train.skip_limit`, `checkpoint.*`, `log.*`, `evaluate.*`,
+`run.time_limit`, `data.readers`, `data.on_bad_record` and `data.bad_record_limit` may change, and stages may be added.
 )";
 
 }  // namespace

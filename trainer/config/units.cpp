@@ -66,8 +66,8 @@ std::string expected_span(std::span<const Span::Unit> units) {
   if (takes(Span::Unit::tokens)) names.emplace_back("t, Kt, Mt, Gt (tokens)");
   if (takes(Span::Unit::epochs)) names.emplace_back("e (epochs)");
   if (takes(Span::Unit::seconds)) names.emplace_back("s, m, h (time)");
-  return fmt::format("a length with its unit {}, such as {}", any_of(names),
-                     takes(Span::Unit::updates) ? "2000u" : "300s");
+  const char* example = takes(Span::Unit::updates) ? "2000u" : takes(Span::Unit::tokens) ? "300Mt" : "300s";
+  return fmt::format("a length with its unit {}, such as {}", any_of(names), example);
 }
 
 std::string case_hint(std::string_view text) {
