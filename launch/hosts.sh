@@ -69,9 +69,22 @@ trains() { [[ " ${program[*]} " == *" train "* && " ${program[*]} " != *" : "* ]
 # key_of_run dir: what the run's config has there.
 key_of_run() { "${program[@]}" --print-config | sed -n "/^run:/,/^[a-z]/s/^  $1: *//p" | tr -d "\"'"; }
 
+# options_of_check: sets `plain`, the options for mpirun without those that place ranks.
+options_of_check() {
+  local i
+  plain=()
+  for ((i = 0; i < ${#options[@]}; ++i)); do
+    case ${options[i]} in
+      --bind-to | --map-by | --rank-by | --rankfile | -rf | --npernode | -npernode | -N) ((++i)) ;;
+      *) plain+=("${options[i]}") ;;
+    esac
+  done
+}
+
 # compare_hosts: refuses where a host does not see the same program, config, data and folder of runs as the first one.
 compare_hosts() {
-  local folder probe='' words=() word
+  local folder probe='' words=() word plain
+  options_of_check
   folder=$(key_of_run dir)
   [ -n "$folder" ] || exit 2 # the config is refused, and why has been said
   # A new folder of runs comes into its parent; where that is not there either, the ranks will find out.
@@ -82,7 +95,7 @@ compare_hosts() {
     if [ "$word" = train ]; then words+=(check ${probe:+"--sees=$probe"}); else words+=("$word"); fi
   done
   # shellcheck disable=SC2016 # the other host expands it
-  mpirun "${placed[@]}" --map-by ppr:1:node --bind-to none "${mca[@]}" "${handed[@]}" bash -c '
+  mpirun "${placed[@]}" --map-by ppr:1:node --bind-to none "${plain[@]}" "${handed[@]}" bash -c '
     host=$(hostname)
     if command -v "$1" >/dev/null; then "$@" 2>&1; else printf "the program\t%s is not there\n" "$1"; fi |
       while IFS= read -r line; do printf "%s\t%s\n" "$host" "$line"; done' _ "${words[@]}" >"$errors.seen" </dev/null ||

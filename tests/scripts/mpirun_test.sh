@@ -65,7 +65,7 @@ echo "ok: launch/mpirun"
 # A supervised run. mpirun is played by a script: each start has its own code and status.json, and notes its words.
 cat >bin/mpirun <<'SCRIPT'
 #!/usr/bin/env bash
-if [[ " $* " == *" check "* ]]; then cat "$SEEN" && exit; fi
+if [[ " $* " == *" check "* ]]; then echo "$*" >checked.txt && cat "$SEEN" && exit; fi
 echo "$*" >>starts.txt
 read -r code update state <<<"$(sed -n "$(wc -l <starts.txt)p" <<<"$PLAY")"
 printf '{\n "state": "%s",\n "reason": "",\n "code": 0,\n "update": %s\n}\n' "${state:-running}" "$update" >"${RUN:-run}"/status.json
@@ -121,7 +121,8 @@ printf 'h%s\tLMNet\t1\nh%s\tdata/a\twith 7 bytes\n' 1 1 2 2 >same.txt
 sed 's/h2\tdata.*/h2\tdata\/a\twith 8 bytes/' same.txt >other.txt
 sed '/h2/d' same.txt >missing.txt
 printf 'h2\tthe program\tlmnet is not there\n' >>missing.txt
-SEEN=$PWD/same.txt starts 1 0 'mpirun --host' '0 9' --hosts h1,h2 -- lmnet train a
+SEEN=$PWD/same.txt starts 1 0 'mpirun --host' '0 9' --hosts h1,h2 --prefix /opt/mpi --map-by node --bind numa -- lmnet train a
+grep -q -- ' --map-by ppr:1:node --bind-to none --prefix /opt/mpi -x ' checked.txt || fail "hosts are asked by: $(cat checked.txt)"
 printf 'h2\tlmnet: a.yaml: no such file\n' | cat same.txt - >error.txt
 for seen in 'error.txt h2 says lmnet: a.yaml: no such file' 'other.txt h1 has data/a with 7 bytes, h2 has with 8 bytes' 'missing.txt h2 has'; do
   rm -f starts.txt
