@@ -38,8 +38,11 @@ ReplicaGroup::ReplicaGroup(Mesh& mesh, const std::vector<int>& holders, bool sha
 }
 
 Shard ReplicaGroup::shard(int64_t count) const {
+  return sharded_ ? share(count) : Shard{0, count};
+}
+
+Shard ReplicaGroup::share(int64_t count) const {
   Shard shard{0, count};
-  if (!sharded_) return shard;
   if (data_ != nullptr) shard = piece_of_shard(shard, *data_);
   if (holders_) shard = piece_of_shard(shard, *holders_);
   return shard;

@@ -30,6 +30,8 @@ class ReplicaGroup {
 
   /// What this rank owns of a buffer of `count` elements.
   Shard shard(int64_t count) const;
+  /// Part of a buffer of `count` elements, so that every element is one rank's, sharded or not.
+  Shard share(int64_t count) const;
   /// Whether this rank counts its shard where every element is to be counted once over the world.
   bool counts() const { return counts_; }
 

@@ -31,7 +31,7 @@ Backbone checkpoint_backbone(const fs::path& checkpoint, const std::string& wher
 /// The one vertex group of a checkpoint: `vertices.shared.`.
 std::string group_prefix(const Manifest& manifest) {
   constexpr std::string_view part = "vertices.";
-  for (const auto& [name, file] : manifest.tensors)
+  for (const auto& [name, tensor] : manifest.tensors)
     if (name.starts_with(part)) return name.substr(0, name.find('.', part.size()) + 1);
   return std::string(part);
 }
@@ -70,7 +70,7 @@ ReadBackbone open_weights(const BackboneFiles& files, const BackboneConfig& conf
   auto reader = std::make_shared<CheckpointReader>(files.path);
   return [reader, group = group_prefix(reader->manifest())](const std::string& name) {
     const bool of_vertex = !name.starts_with("embeddings.") && !name.starts_with("head.");
-    return reader->read(of_vertex ? group + name : name);
+    return reader->read_exact(of_vertex ? group + name : name);
   };
 }
 

@@ -69,6 +69,15 @@ std::string memory_line(const StageCost& cost, const DeviceSpec& device) {
       size(memory.optimizer), size(memory.activations), size(memory.working));
 }
 
+/// What a rank keeps of a checkpoint in host memory while it is written beside the training.
+std::string copy_line(const Config& config, const StageCost& cost, int replicas) {
+  if (!config.checkpoint.async) return "";
+  const MemoryCost& memory = cost.ranks[cost.fullest()].memory;
+  const double optimizer = config.parallel.zero == 0 ? memory.optimizer / replicas : memory.optimizer;
+  return fmt::format("  beside it, while a checkpoint is written: a copy of about {} in host memory\n",
+                     size(memory.weights / replicas + optimizer));
+}
+
 std::string speed_lines(const Plan& plan, const StageCost& cost, const StepEstimate& estimate,
                         const DeviceSpec& device) {
   const double ideal = cost.ideal_speed_up();
@@ -170,8 +179,8 @@ std::string stage_table(const Config& config, const ModelSpec& spec, int ranks, 
                      plan.describe(step.rows), cost.pieces.size(), cost.pieces.size() == 1 ? "" : "s",
                      step.micro_batches, step.micro_batches == 1 ? "" : "s",
                      short_count(training_flops_per_token(spec, trains, step.tokens), "FLOP")) +
-         level_lines(spec, cost) + memory_line(cost, device) + speed_lines(plan, cost, estimate, device) +
-         warning(config, spec, ranks, trains, cost, device);
+         level_lines(spec, cost) + memory_line(cost, device) + copy_line(config, cost, replicas) +
+         speed_lines(plan, cost, estimate, device) + warning(config, spec, ranks, trains, cost, device);
 }
 
 }  // namespace lmnet

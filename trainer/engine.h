@@ -99,6 +99,7 @@ class Engine {
   Optimizer& optimizer() { return *optimizer_; }
   const Plan& plan() const { return *plan_; }
   Mesh& mesh() { return mesh_; }
+  const EngineOptions& options() const { return parallel_; }
 
  private:
   void enter_stage(const Trains& trains);

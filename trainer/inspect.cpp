@@ -9,6 +9,7 @@
 
 #include "model/graph/errors.h"
 #include "model/network.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/describe.h"
@@ -40,6 +41,7 @@ Subject config_subject(const fs::path& file, const Config& config) {
 Subject checkpoint_subject(const fs::path& folder, bool verify) {
   if (verify) open_checkpoint(folder, /*verify=*/true);
   CheckpointReader reader(folder);
+  if (verify) reader.verify_references();
   const Config config = config_of_checkpoint(reader);
   ModelSpec spec = model_of_checkpoint(reader);
   return {"checkpoint", folder, std::move(spec), config.train.stages, config.data.sequence_length, std::move(reader)};
@@ -93,12 +95,19 @@ Trains trains_ever(const std::vector<StageConfig>& stages) {
 Json checkpoint_json(const CheckpointReader& checkpoint, bool verified) {
   const Manifest& manifest = checkpoint.manifest();
   Json tensors = Json::array();
-  for (const StoredTensor& tensor : checkpoint.tensors())
-    tensors.push_back({{"name", tensor.name},
-                       {"dtype", dtype_name(tensor.dtype)},
-                       {"crc32c", fmt::format("{:08x}", tensor.crc32c)},
-                       {"shape", tensor.shape},
-                       {"file", manifest.tensors.at(tensor.name)}});
+  for (const auto& [name, tensor] : manifest.tensors) {
+    Json entry = {{"name", name},
+                  {"dtype", dtype_name(tensor.dtype)},
+                  {"crc32c", fmt::format("{:08x}", tensor.crc32c)},
+                  {"shape", tensor.shape}};
+    if (!tensor.reference.empty())
+      entry["reference"] = tensor.reference;
+    else if (tensor.pieces.size() == 1)
+      entry["file"] = tensor.pieces.front().file;
+    else
+      for (const ManifestPiece& piece : tensor.pieces) entry["files"].push_back(piece.file);
+    tensors.push_back(std::move(entry));
+  }
   return {
       {"update", manifest.update}, {"stage", manifest.stage_name},
       {"tokens", manifest.tokens}, {"layout", {{"vertex", manifest.vertex_parallel}, {"data", manifest.data_parallel}}},
@@ -145,15 +154,14 @@ std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
       fmt::format("update {} · {} · stage {} · saved by {} × {} ranks (data × vertex){}\n", manifest.update,
                   short_count(static_cast<double>(manifest.tokens), "t"), manifest.stage_name, manifest.data_parallel,
                   manifest.vertex_parallel, verified ? " · every file is whole" : "");
-  int64_t moments = 0;  // of the optimiser; they have their weights' shapes
-  for (const StoredTensor& tensor : checkpoint.tensors()) {
-    if (tensor.name.find('@') != std::string::npos) {
+  int64_t moments = 0;  // and master weights; they have their weights' shapes
+  for (const auto& [name, tensor] : manifest.tensors) {
+    if (name.find('@') != std::string::npos)
       ++moments;
-      continue;
-    }
-    text += fmt::format("  {:<56} {} [{}]\n", tensor.name, dtype_name(tensor.dtype), fmt::join(tensor.shape, ", "));
+    else
+      text += fmt::format("  {:<56} {} [{}]\n", name, dtype_name(tensor.dtype), fmt::join(tensor.shape, ", "));
   }
-  if (moments > 0) text += fmt::format("  and {} moments of the optimiser\n", moments);
+  if (moments > 0) text += fmt::format("  and {} tensors of the optimiser's state\n", moments);
   return text;
 }
 

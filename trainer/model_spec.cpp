@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/graph/errors.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/errors.h"
 #include "trainer/dtype.h"
 #include "trainer/explicit_graph.h"
@@ -146,26 +147,26 @@ ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint) {
   }
 }
 
-void load_backbones(Optimizer& optimizer, const ModelSpec& spec, const Advance& advance) {
+BackboneOf backbone_of(const ModelSpec& spec, Parameter::Part part, const std::string& name) {
   using enum Parameter::Part;
+  if (part == edges || part == prefix || (part == head && spec.shape.classes > 0)) return {};
+  const std::string group = part == vertices ? split_vertex_name(name).first : "";
+  if (spec.shape.groups.contains(group)) return {group, &spec.group_files.at(group)};
+  return {"", &spec.files};
+}
+
+void load_backbones(Optimizer& optimizer, const ModelSpec& spec, const Advance& advance) {
   std::map<std::string, ReadBackbone> opened;  // by group; the main backbone's stand under ""
-  const auto open = [&](const std::string& group) -> ReadBackbone& {
-    const bool own = spec.shape.groups.contains(group);
-    const BackboneFiles& files = own ? spec.group_files.at(group) : spec.files;
-    ReadBackbone& read = opened[own ? group : ""];
-    if (!read && files.kind != BackboneFiles::Kind::none)
-      read = open_weights(files, own ? spec.shape.groups.at(group) : spec.shape.backbone);
-    return read;
-  };
   const std::vector<std::string> names = optimizer.names();
   for (size_t i = 0; i < names.size(); ++i) {
     if (advance) advance(static_cast<int64_t>(i) + 1, static_cast<int64_t>(names.size()));
     const std::string& name = names[i];
     const Parameter::Part part = optimizer.parameter(name).part;
-    if (part == edges || part == prefix || (part == head && spec.shape.classes > 0)) continue;
-    const auto [group, inner] = part == vertices ? split_vertex_name(name) : std::pair(std::string(), name);
-    const ReadBackbone& read = open(group);
-    if (!read) continue;
+    const auto [group, files] = backbone_of(spec, part, name);
+    if (files == nullptr || files->kind == BackboneFiles::Kind::none) continue;
+    ReadBackbone& read = opened[group];
+    if (!read) read = open_weights(*files, group.empty() ? spec.shape.backbone : spec.shape.groups.at(group));
+    const std::string inner = part == Parameter::Part::vertices ? split_vertex_name(name).second : name;
     const at::Tensor value = read(inner);
     require_shape(value, optimizer.value(name).sizes(), fmt::format("tensor {} of the backbone", inner));
     optimizer.assign(name, value);

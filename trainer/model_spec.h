@@ -8,7 +8,7 @@
 
 #include "model/network.h"
 #include "trainer/backbone_files.h"
-#include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
 #include "trainer/config/config.h"
 #include "trainer/console.h"
 #include "trainer/optimizer.h"
@@ -37,6 +37,14 @@ Config config_of_checkpoint(const CheckpointReader& checkpoint);
 
 /// The network of a checkpoint, which stands alone: the shapes of its backbones are kept in state.json.
 ModelSpec model_of_checkpoint(const CheckpointReader& checkpoint);
+
+/// The backbone whose weights a parameter of the network begins with: the name of its vertex group where that has one
+/// of its own, and its files; without files where there is none (edges, prefix, classes).
+struct BackboneOf {
+  std::string group;
+  const BackboneFiles* files = nullptr;
+};
+BackboneOf backbone_of(const ModelSpec& spec, Parameter::Part part, const std::string& name);
 
 /// Copies into the vertex groups, the embeddings and a language head that `optimizer` holds what their backbones have;
 /// what is drawn from the seed (edges, prefix, classes, a backbone without weights) is left. Throws CheckpointError and

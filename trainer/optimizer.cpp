@@ -71,10 +71,12 @@ void Optimizer::begin_stage(const Trains& stage) {
   // Counted on every rank, also for parts that it does not hold: rank 0 writes them down for all.
   using enum Parameter::Part;
   for (Parameter::Part part : {edges, vertices, embeddings, head, prefix}) {
-    if (trains(stage, part))
-      steps_.try_emplace(part, 0);
-    else
+    if (!trains(stage, part)) {
       steps_.erase(part);
+      continue;
+    }
+    steps_.try_emplace(part, 0);
+    ever_trained_.insert(part);
   }
 }
 
@@ -213,7 +215,7 @@ at::Tensor Optimizer::value(const std::string& name) const {
 /// A whole buffer of one kind; what does not stand whole on this rank is put together where the gradients were.
 at::Tensor Optimizer::gather(Flat& flat, Kind kind) {
   if (kind == Kind::value && network_.dtype() != at::kBFloat16) return flat.value;
-  const at::Tensor& shard = kind == Kind::value ? flat.master : kind == Kind::exp_avg ? flat.exp_avg : flat.exp_avg_sq;
+  const at::Tensor& shard = kept_of(flat, kind);
   if (kind != Kind::gradient && flat.shard.size() == flat.count) return shard;
   if (kind != Kind::gradient) flat.shard.of(flat.gradient).copy_(shard);
   flat.group.start_gather(flat.gradient).wait();
@@ -233,6 +235,50 @@ void Optimizer::visit(Kind kind, const std::function<void(const std::string&, co
   }
 }
 
+const at::Tensor& Optimizer::kept_of(const Flat& flat, Kind kind) {
+  return kind == Kind::exp_avg ? flat.exp_avg : kind == Kind::exp_avg_sq ? flat.exp_avg_sq : flat.master;
+}
+
+Shard Optimizer::inside(const Place& place, const Shard& shard) {
+  const int64_t begin = std::clamp<int64_t>(shard.begin - place.begin, 0, place.count);
+  return {begin, std::clamp<int64_t>(shard.end - place.begin, begin, place.count)};
+}
+
+std::vector<Optimizer::Kind> Optimizer::kept_kinds() const {
+  if (network_.dtype() == at::kBFloat16) return {Kind::master, Kind::exp_avg, Kind::exp_avg_sq};
+  return {Kind::exp_avg, Kind::exp_avg_sq};
+}
+
+std::vector<Optimizer::Kept> Optimizer::kept_once() const {
+  std::vector<Kept> kept;
+  for (const auto& [name, place] : places_) {
+    const Flat& flat = flats_[place.flat];
+    if (!flat.trains()) continue;
+    const Shard mine = inside(place, flat.group.share(flat.count));
+    if (mine.size() == 0) continue;
+    for (const Kind kind : kept_kinds())
+      kept.push_back({name, kind, mine.begin,
+                      kept_of(flat, kind).narrow(0, place.begin + mine.begin - flat.shard.begin, mine.size())});
+  }
+  return kept;
+}
+
+Shard Optimizer::kept(const std::string& name) const {
+  const Place& place = places_.at(name);
+  const Flat& flat = flats_[place.flat];
+  return flat.trains() ? inside(place, flat.shard) : Shard{};
+}
+
+void Optimizer::assign_kept(const std::string& name, Kind kind, const at::Tensor& values) {
+  const at::NoGradGuard no_grad;
+  const Place& place = places_.at(name);
+  const Flat& flat = flats_[place.flat];
+  const Shard here = kept(name);
+  TORCH_CHECK(here.size() == values.numel(), "of ", name, " this rank keeps ", here.size(), " elements");
+  if (here.size() > 0)
+    kept_of(flat, kind).narrow(0, place.begin + here.begin - flat.shard.begin, here.size()).copy_(values.reshape(-1));
+}
+
 bool Optimizer::has_moments(const std::string& name) const {
   return flats_[places_.at(name).flat].trains();
 }
@@ -244,12 +290,8 @@ void Optimizer::assign(const std::string& name, const at::Tensor& whole, Kind ki
   Flat& flat = flats_[place.flat];
   TORCH_CHECK(kind == Kind::value || flat.trains(), name, " does not train: it has no moments");
   if (kind == Kind::value) value(name).copy_(whole);
-  const int64_t begin = std::max(place.begin, flat.shard.begin);
-  const int64_t end = std::min(place.begin + place.count, flat.shard.end);
-  if (!flat.trains() || begin >= end) return;
-  const at::Tensor& kept = kind == Kind::value ? flat.master : kind == Kind::exp_avg ? flat.exp_avg : flat.exp_avg_sq;
-  kept.narrow(0, begin - flat.shard.begin, end - begin)
-      .copy_(whole.reshape(-1).narrow(0, begin - place.begin, end - begin));
+  const Shard here = kept(name);
+  if (here.size() > 0) assign_kept(name, kind, whole.reshape(-1).narrow(0, here.begin, here.size()));
 }
 
 Optimizer::State Optimizer::state(const std::string& name) const {

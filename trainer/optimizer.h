@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,7 @@ class Optimizer {
   /// What the network computes with: a view, in compute dtype.
   at::Tensor value(const std::string& name) const;
 
-  enum class Kind { value, exp_avg, exp_avg_sq, gradient };
+  enum class Kind { value, master, exp_avg, exp_avg_sq, gradient };
   /// Visits every tensor of a kind that is held here, whole: master weights where there are any, moments and gradients
   /// only of what trains. Collective over the mesh when the optimiser is sharded. A tensor lasts until its visit ends;
   /// a visit of another kind may take the place of the gradients.
@@ -66,6 +67,24 @@ class Optimizer {
   /// does not train are refused.
   void assign(const std::string& name, const at::Tensor& whole, Kind kind = Kind::value);
   bool has_moments(const std::string& name) const;
+  /// Whether it has trained at any time since this optimiser was made.
+  bool ever_trained(const std::string& name) const { return ever_trained_.contains(parameter(name).part); }
+
+  /// What training keeps of parameters besides their values: moments, in bf16 runs master weights too.
+  std::vector<Kind> kept_kinds() const;
+  /// Elements of a parameter in row-major order.
+  struct Kept {
+    std::string name;
+    Kind kind;
+    int64_t offset;
+    at::Tensor values;  // 1-D, a view
+  };
+  /// Of what is kept here, this rank's share: over all ranks every element is there once.
+  std::vector<Kept> kept_once() const;
+  /// The elements of a parameter of which something is kept here; none where it does not train.
+  Shard kept(const std::string& name) const;
+  /// Sets what is kept of a parameter from as many values, any dtype.
+  void assign_kept(const std::string& name, Kind kind, const at::Tensor& values);
 
   /// What is kept of a parameter by name, as views; moments are undefined for one that does not train. Only where this
   /// rank owns all of it: alone, or without sharding.
@@ -106,12 +125,16 @@ class Optimizer {
   void stop_training(Flat& flat);
   void wait(Flat& flat);
   at::Tensor gather(Flat& flat, Kind kind);
+  static const at::Tensor& kept_of(const Flat& flat, Kind kind);
+  /// The elements of a parameter that lie in `shard` of its buffer.
+  static Shard inside(const Place& place, const Shard& shard);
 
   Network& network_;
   OptimizerConfig config_;
   std::vector<Flat> flats_;  // by leg
   std::map<std::string, Place> places_;
   std::map<Parameter::Part, int64_t> steps_;
+  std::set<Parameter::Part> ever_trained_;
   double waited_ = 0;
 };
 

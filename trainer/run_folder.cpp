@@ -68,9 +68,7 @@ void RunFolder::cut_metrics(int64_t update) const {
 void RunFolder::set_damaged_aside(int64_t update) const {
   for (const fs::path& folder : list_checkpoints(checkpoints())) {
     if (folder.filename().string() <= folder_name(update)) continue;
-    fs::path aside = checkpoints() / ("damaged-" + folder.filename().string());
-    remove_path(aside);
-    rename_path(folder, aside);
+    set_aside(folder);
   }
 }
 

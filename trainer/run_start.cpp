@@ -6,6 +6,8 @@
 
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/errors.h"
+#include "trainer/checkpoint_choice.h"
 #include "trainer/model_spec.h"
 #include "trainer/together.h"
 
@@ -27,38 +29,41 @@ bool begins_at(const fs::path& checkpoint, const Config& config, const RunFolder
                   config.where, checkpoint.string(), own.front().string()));
 }
 
-RunStart choose(const Config& config, const RunFolder& folder) {
-  RunStart start;
+/// What the run goes on from: `auto` = its newest checkpoint, a checkpoint's folder, or nothing.
+std::string wanted_start(const Config& config, const RunFolder& folder, std::vector<std::string>& notes) {
   const std::string& resume = config.run.resume;
   if (folder.exists()) {
     if (resume == "never")
       throw ConfigError(fmt::format("{}: run.resume is never, but {} exists; choose another run.name", config.where,
                                     folder.path().string()));
-    for (const std::string& change : folder.compare(config)) start.notes.push_back("changed on resume: " + change);
+    for (const std::string& change : folder.compare(config)) notes.push_back("changed on resume: " + change);
   }
-  if (resume == "never") return start;
+  if (resume == "never") return "";
   if (resume != "auto") {
     const fs::path named = require_checkpoint(resume);
-    if (begins_at(named, config, folder)) {
-      open_checkpoint(named, /*verify=*/true);
-      start.checkpoint = named;
-      return start;
-    }
+    if (begins_at(named, config, folder)) return named.string();
   }
-  ResumeChoice choice = choose_checkpoint(folder.checkpoints());
-  for (const std::string& damage : choice.damaged) start.notes.push_back("damaged checkpoint passed over: " + damage);
-  if (choice.checkpoint) start.checkpoint = choice.checkpoint->string();
-  return start;
+  return "auto";
 }
 
 }  // namespace
 
 RunStart choose_start(Communicator& world, const Config& config, const RunFolder& folder) {
   RunStart start;
+  std::string wanted;
   together(world, [&] {
-    if (world.rank() == 0) start = choose(config, folder);
+    if (world.rank() == 0) wanted = wanted_start(config, folder, start.notes);
   });
-  start.checkpoint = gather_texts(world, start.checkpoint)[0];
+  wanted = gather_texts(world, wanted)[0];
+  if (wanted == "auto") {
+    const ResumeChoice choice = choose_checkpoint(world, folder.checkpoints());
+    for (const std::string& damage : choice.damaged) start.notes.push_back("damaged checkpoint passed over: " + damage);
+    if (choice.checkpoint) start.checkpoint = choice.checkpoint->string();
+  } else if (!wanted.empty()) {
+    const std::string damage = damage_of_checkpoint(world, wanted);
+    if (!damage.empty()) throw AgreedError(exit_code(CheckpointError("")), damage);
+    start.checkpoint = wanted;
+  }
   return start;
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "parallel/thread_communicator.h"
-#include "trainer/checkpointer.h"
 #include "trainer/hugging_face/end_tokens.h"
+#include "trainer/load_checkpoint.h"
 #include "trainer/model_spec.h"
 #include "trainer/tokenizer_files.h"
 

@@ -5,7 +5,7 @@
 
 #include "data/tokenizer.h"
 #include "parallel/communicator.h"
-#include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
 #include "trainer/engine.h"
 
 namespace lmnet {

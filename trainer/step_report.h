@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "trainer/checkpointer.h"
 #include "trainer/console.h"
 #include "trainer/engine.h"
+#include "trainer/run_state.h"
 
 namespace lmnet {
 

@@ -8,11 +8,14 @@
 
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpointer.h"
 #include "trainer/clock.h"
 #include "trainer/cost_table.h"
 #include "trainer/describe.h"
+#include "trainer/load_checkpoint.h"
 #include "trainer/model_spec.h"
+#include "trainer/partial_load.h"
 #include "trainer/phases.h"
 #include "trainer/run_check.h"
 #include "trainer/run_data.h"
@@ -86,6 +89,7 @@ class Run {
   RunState state_;
   std::optional<int64_t> resumed_update_;  // of this run's own checkpoint that it goes on from
   UpdateGuard guard_;
+  std::optional<double> validation_loss_;  // of the present update
   int64_t tokens_per_update_ = 0, all_updates_ = 0;
   double pace_ = 0;  // seconds of an update
   bool stop_ = false;
@@ -218,15 +222,25 @@ void Run::open_folder() {
 void Run::build_network() {
   engine_ = std::make_unique<Engine>(spec_.shape, spec_.graph, at::TensorOptions(spec_.dtype).device(where_.device),
                                      config_.train.optimizer, *mesh_, engine_options(config_.parallel));
-  checkpointer_.emplace(*engine_, config_.checkpoint, folder_.checkpoints(),
-                        CheckpointTexts{to_yaml(config_), std::move(tokenizer_files_)},
-                        [this](const std::string& text) { report_.say(text); });
+  checkpointer_.emplace(
+      *engine_, config_.checkpoint, folder_.checkpoints(),
+      CheckpointTexts{to_yaml(config_), std::move(tokenizer_files_), identity_hash(config_), tokenizer_->hash()},
+      [this](const std::string& text) { report_.say(text); },
+      [this] {
+        if (lease_) lease_->require();
+      });
   if (resumed_update_) checkpointer_->resumed_at(*resumed_update_);
   if (resumed_) return;
   // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.
   engine_->begin_stage(parse_trains(config_.train.stages.front()));
   engine_->initialize(config_.run.seed);
-  together(world_, [&] { load_backbones(engine_->optimizer(), spec_, report_.task("loading the backbone")); });
+  together(world_, [&] {
+    load_backbones(engine_->optimizer(), spec_, report_.task("loading the backbone"));
+    for (const std::string& note : load_parts(config_.model, spec_, tokenizer_->hash(), engine_->optimizer()))
+      report_.say(note);
+  });
+  checkpointer_->refer_to(
+      frozen_weights(spec_, config_.model.load, engine_->optimizer(), config_.checkpoint.frozen == "copy"));
 }
 
 void Run::begin_stage() {
@@ -235,6 +249,8 @@ void Run::begin_stage() {
   if (state_.in_stage.updates == 0) guard_.begin_stage();
   if (resumed_) {
     together(world_, [&] { load_checkpoint(*resumed_, engine_->optimizer(), /*moments=*/true); });
+    checkpointer_->refer_to(
+        frozen_weights(*resumed_, resumed_update_.has_value(), config_.checkpoint.frozen == "copy"));
     report_.say(fmt::format("resumed from {} at update {}", resumed_->folder().string(), state_.run.updates));
     resumed_.reset();
   }
@@ -245,6 +261,7 @@ void Run::begin_stage() {
 
 void Run::one_update(const Schedule& schedule) {
   phases_.enter(Phase::step, state_.run.updates + 1);
+  validation_loss_.reset();
   auto start = Clock::now();
   phases_.reach("data");
   const TokenBatch batch = data_->next();
@@ -326,6 +343,7 @@ void Run::validate() {
     const auto result = validation_->run(
         *engine_, [&] { return stop_ = stop_wish_.anywhere(world_); }, report_.task("evaluating"));
     if (!result) return;
+    validation_loss_ = result->loss;
     report_.say(fmt::format("update {} · validation loss {:.4f}", state_.run.updates, result->loss));
     report_.metrics(
         {{"update", state_.run.updates}, {"validation_loss", result->loss}, {"validation", result->by_source}});
@@ -339,9 +357,9 @@ void Run::save(bool last) {
   state_.guard = guard_.state();
   const std::string& stage = config_.train.stages[state_.stage].name;
   if (last)
-    checkpointer_->save_last(state_, data_->positions(), stage);
+    checkpointer_->save_last(state_, data_->positions(), stage, validation_loss_);
   else
-    checkpointer_->save(state_, data_->positions(), stage);
+    checkpointer_->save(state_, data_->positions(), stage, validation_loss_);
 }
 
 /// Trains the present stage to its end; false when a signal stopped it.
@@ -404,6 +422,11 @@ int Run::train() {
     }
     return train_stages();
   } catch (const std::exception& error) {
+    try {
+      // All ranks are here: what is being saved comes to its end.
+      if (dynamic_cast<const AgreedError*>(&error) != nullptr && checkpointer_) checkpointer_->settle();
+    } catch (const std::exception&) {  // the first cause is what counts
+    }
     try {
       if (ours_ && !(lease_ && lease_->lost())) report_.failed(error, phases_.describe(), state_.run.updates);
     } catch (const std::exception&) {  // the first cause is what counts

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "tests/trainer/checkpoint_helpers.h"
+#include "trainer/checkpoint/checkpoint_reader.h"
+#include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/checkpoint/crc32c.h"
 
 namespace lmnet {
 namespace {
@@ -16,12 +19,12 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 
-constexpr const char* config = "run: {name: test}\n";
-constexpr const char* state = "{\"streams\": []}\n";
+const std::string config = "run: {name: test}\n", state = "{\"streams\": []}\n";
+const std::map<std::string, std::string> texts = {{"config.yaml", config}, {"state.json", state}};
 
 /// Two ranks write the checkpoint of an update, one after the other; its tensors hold `value`.
 CheckpointWriter write_parts(const fs::path& dir, int64_t update, double value) {
-  CheckpointWriter first(dir, update, 0), second(dir, update, 1);
+  CheckpointWriter first(dir / folder_name(update), 0), second(dir / folder_name(update), 1);
   first.prepare();
   first.add("vertices", "vertices.0.norm", at::full({4}, value, at::kBFloat16));
   first.add("optimizer", "edges.1.0-1.fc@exp_avg", at::full({3}, value, at::kFloat));
@@ -31,15 +34,18 @@ CheckpointWriter write_parts(const fs::path& dir, int64_t update, double value) 
   return first;
 }
 
-Manifest two_ranks() {
+Manifest two_ranks(int64_t update = 1) {
   Manifest manifest;
+  manifest.update = update;
   manifest.data_parallel = 2;
   manifest.topology = "1-1";
   return manifest;
 }
 
 fs::path write_checkpoint(const fs::path& dir, int64_t update, double value = 1) {
-  return write_parts(dir, update, value).finish(two_ranks(), config, state);
+  CheckpointWriter writer = write_parts(dir, update, value);
+  writer.finish(two_ranks(update), texts);
+  return writer.folder();
 }
 
 std::vector<std::string> names(const std::vector<fs::path>& paths) {
@@ -78,31 +84,64 @@ TEST(CheckpointFolder, gives_back_what_all_ranks_wrote) {
   EXPECT_EQ(reader.config_yaml(), config);
   EXPECT_EQ(reader.state_json(), state);
   EXPECT_TRUE(at::equal(reader.read("edges.1.0-1.fc"), at::full({2, 3}, 2.5)));
-  auto norm = at::empty({4});
-  reader.read_into("vertices.0.norm", norm);
-  EXPECT_TRUE(at::equal(norm, at::full({4}, 2.5)));
-  ASSERT_EQ(reader.tensors().size(), 3u);
-  EXPECT_EQ(reader.tensors()[1].name, "edges.1.0-1.fc@exp_avg");
-  EXPECT_EQ(reader.tensors()[2].dtype, at::kBFloat16);
+  EXPECT_TRUE(at::equal(reader.read("vertices.0.norm"), at::full({4}, 2.5, at::kBFloat16)));
+  EXPECT_EQ(reader.manifest().tensors.size(), 3u);
+  EXPECT_TRUE(reader.has("edges.1.0-1.fc@exp_avg"));
+  EXPECT_EQ(reader.manifest().tensors.at("vertices.0.norm").dtype, at::kBFloat16);
   EXPECT_THAT(error_of([&] { reader.read("edges.9"); }), AllOf(HasSubstr(folder.string()), HasSubstr("edges.9")));
 }
 
 TEST(CheckpointFolder, is_not_finished_when_a_rank_handed_in_nothing) {
   const TemporaryFolder dir;
-  CheckpointWriter first(dir.path(), 1, 0);
+  CheckpointWriter first(dir / folder_name(1), 0);
   first.prepare();
   first.hand_in();
-  EXPECT_THAT(error_of([&] { first.finish(two_ranks(), config, state); }), HasSubstr("rank 1"));
+  EXPECT_THAT(error_of([&] { first.finish(two_ranks(), texts); }), HasSubstr("rank 1"));
   EXPECT_THAT(list_checkpoints(dir.path()), IsEmpty());
 }
 
 TEST(CheckpointFolder, is_not_finished_when_two_ranks_wrote_the_same_tensor) {
   const TemporaryFolder dir;
   auto first = write_parts(dir.path(), 1, 1);
-  CheckpointWriter second(dir.path(), 1, 1);
-  second.add("edges", "vertices.0.norm", at::ones({4}));
+  CheckpointWriter second(dir / folder_name(1), 1);
+  second.add("edges", "vertices.0.norm", at::ones({4}, at::kBFloat16));
   second.hand_in();
-  EXPECT_THAT(error_of([&] { first.finish(two_ranks(), config, state); }), HasSubstr("vertices.0.norm"));
+  EXPECT_THAT(error_of([&] { first.finish(two_ranks(), texts); }), HasSubstr("vertices.0.norm"));
+}
+
+TEST(CheckpointFolder, is_not_finished_when_a_piece_of_a_tensor_is_missing) {
+  const TemporaryFolder dir;
+  const auto values = at::arange(8, at::kFloat);
+  for (const int64_t second_begin : {3, 4, 5}) {
+    CheckpointWriter first(dir / folder_name(1), 0), second(dir / folder_name(1), 1);
+    first.prepare();
+    const auto add = [&](CheckpointWriter& writer, int64_t begin, int64_t length) {
+      const auto piece = values.narrow(0, begin, length);
+      const std::span bytes(static_cast<const std::byte*>(piece.const_data_ptr()), piece.nbytes());
+      writer.add("optimizer", {"t@exp_avg", at::kFloat, {2, 4}, begin, length, crc32c(bytes)}, bytes);
+    };
+    add(first, 0, 4);
+    add(second, second_begin, 8 - second_begin);
+    first.hand_in();
+    second.hand_in();
+    if (second_begin == 4) {
+      first.finish(two_ranks(), texts);
+      const CheckpointReader reader(first.folder());
+      EXPECT_TRUE(at::equal(reader.read("t@exp_avg"), values.view({2, 4})));
+      EXPECT_TRUE(at::equal(reader.read("t@exp_avg", 3, 6), values.narrow(0, 3, 3)));
+    } else {
+      EXPECT_THAT(error_of([&] { first.finish(two_ranks(), texts); }), HasSubstr("t@exp_avg"));
+    }
+  }
+}
+
+TEST(CheckpointFolder, is_read_again_after_it_was_written) {
+  const TemporaryFolder dir;
+  CheckpointWriter writer = write_parts(dir.path(), 1, 1);
+  writer.finish(two_ranks(), texts);
+  EXPECT_NO_THROW(writer.check());
+  damage(writer.folder() / "vertices.00000.h5", 8);
+  EXPECT_THAT(error_of([&] { writer.check(); }), HasSubstr("vertices.00000.h5"));
 }
 
 TEST(CheckpointFolder, killed_before_the_end_is_never_listed_and_is_cleaned_away) {
@@ -111,7 +150,6 @@ TEST(CheckpointFolder, killed_before_the_end_is_never_listed_and_is_cleaned_away
   write_parts(dir.path(), 2, 1);
   EXPECT_THAT(names_in(dir.path()), ElementsAre(".step-000000002.tmp", "step-000000001"));
   EXPECT_THAT(names(list_checkpoints(dir.path())), ElementsAre("step-000000001"));
-  EXPECT_EQ(choose_checkpoint(dir.path()).checkpoint, dir / "step-000000001");
   clean_partial(dir.path());
   EXPECT_THAT(names_in(dir.path()), ElementsAre("step-000000001"));
 }
@@ -137,7 +175,7 @@ TEST(CheckpointFolder, comes_back_when_the_replacement_was_killed) {
   const auto folder = write_checkpoint(dir.path(), 5);
   fs::rename(folder, dir / ".step-000000005.old");
   EXPECT_THAT(list_checkpoints(dir.path()), IsEmpty());
-  EXPECT_EQ(choose_checkpoint(dir.path()).checkpoint, folder);
+  restore_replaced(dir.path());
   EXPECT_THAT(names_in(dir.path()), ElementsAre("step-000000005"));
   fs::rename(folder, dir / ".step-000000005.old");
   clean_partial(dir.path());
@@ -166,41 +204,15 @@ TEST(CheckpointList, is_newest_first_and_knows_only_complete_checkpoints) {
   EXPECT_THAT(list_checkpoints(dir / "nowhere"), IsEmpty());
 }
 
-TEST(CheckpointKeep, removes_all_but_the_newest) {
-  const TemporaryFolder dir;
-  for (int64_t update = 1; update <= 5; ++update) {
-    write_checkpoint(dir.path(), update);
-  }
-  fs::create_directory(dir / "step-000000000");
-  write_parts(dir.path(), 6, 1);
-  keep_newest(dir.path(), 2);
-  EXPECT_THAT(names_in(dir.path()),
-              ElementsAre(".step-000000006.tmp", "step-000000000", "step-000000004", "step-000000005"));
-}
-
-TEST(CheckpointKeep, spares_every_nth_update) {
-  const TemporaryFolder dir;
-  for (int64_t update = 1; update <= 7; ++update) {
-    write_checkpoint(dir.path(), update);
-  }
-  keep_newest(dir.path(), 1, 3);
-  EXPECT_THAT(names(list_checkpoints(dir.path())), ElementsAre("step-000000007", "step-000000006", "step-000000003"));
-}
-
-TEST(CheckpointKeep, never_removes_the_last) {
-  const TemporaryFolder dir;
-  write_checkpoint(dir.path(), 1);
-  keep_newest(dir.path(), 0);
-  EXPECT_EQ(list_checkpoints(dir.path()).size(), 1u);
-}
-
 TEST(CheckpointOpen, names_the_file_that_is_short_missing_or_damaged) {
   const TemporaryFolder dir;
   const auto folder = write_checkpoint(dir.path(), 1);
   const auto error = [&](bool verify) { return error_of([&] { open_checkpoint(folder, verify); }); };
   damage(folder / "edges.00001.h5", 8);
+  damage(folder / "vertices.00000.h5", 8);
   EXPECT_NO_THROW(open_checkpoint(folder));
-  EXPECT_THAT(error(true), AllOf(HasSubstr("step-000000001/edges.00001.h5"), HasSubstr("checksum")));
+  EXPECT_THAT(error(true), AllOf(HasSubstr("step-000000001/edges.00001.h5"), HasSubstr("checksum"),
+                                 HasSubstr("step-000000001/vertices.00000.h5")));
   cut_off(folder / "edges.00001.h5", 24);
   EXPECT_THAT(error(false), HasSubstr("step-000000001/edges.00001.h5: 24 bytes missing"));
   fs::remove(folder / "edges.00001.h5");
@@ -208,6 +220,18 @@ TEST(CheckpointOpen, names_the_file_that_is_short_missing_or_damaged) {
   fs::remove(folder / "manifest.json");
   EXPECT_THAT(error(false), HasSubstr("manifest.json is missing"));
   EXPECT_THAT(error_of([&] { open_checkpoint(dir / "step-000000009"); }), HasSubstr("no checkpoint"));
+}
+
+TEST(CheckpointOpen, reader_finds_the_file_of_another_checkpoint) {
+  const TemporaryFolder dir;
+  const auto folder = write_checkpoint(dir.path(), 1, 1), other = write_checkpoint(dir.path(), 2, 2);
+  fs::copy_file(other / "edges.00001.h5", folder / "edges.00001.h5", fs::copy_options::overwrite_existing);
+  EXPECT_NO_THROW(open_checkpoint(folder));  // of the same size
+  const CheckpointReader reader(folder);
+  EXPECT_NO_THROW(reader.read("vertices.0.norm"));
+  EXPECT_THAT(error_of([&] { reader.read("edges.1.0-1.fc"); }),
+              AllOf(HasSubstr("edges.00001.h5"), HasSubstr("manifest.json")));
+  EXPECT_THAT(error_of([&] { open_checkpoint(folder, /*verify=*/true); }), HasSubstr("edges.00001.h5"));
 }
 
 TEST(CheckpointOpen, reader_finds_damaged_texts) {
@@ -219,36 +243,6 @@ TEST(CheckpointOpen, reader_finds_damaged_texts) {
   EXPECT_THAT(error_of([&] { reader.state_json(); }), HasSubstr("state.json"));
 }
 
-TEST(CheckpointChoice, is_empty_when_there_is_none) {
-  const TemporaryFolder dir;
-  EXPECT_FALSE(choose_checkpoint(dir.path()).checkpoint);
-  EXPECT_FALSE(choose_checkpoint(dir / "nowhere").checkpoint);
-}
-
-TEST(CheckpointChoice, skips_damaged_newer_ones_and_names_them) {
-  const TemporaryFolder dir;
-  for (int64_t update = 1; update <= 5; ++update) {
-    write_checkpoint(dir.path(), update);
-  }
-  damage(dir / "step-000000003/vertices.00000.h5", 8);
-  cut_off(dir / "step-000000004/manifest.json", 5);
-  fs::remove(dir / "step-000000005/manifest.json");
-  const auto choice = choose_checkpoint(dir.path());
-  EXPECT_EQ(choice.checkpoint, dir / "step-000000002");
-  EXPECT_THAT(choice.damaged, ElementsAre(HasSubstr("step-000000005"), HasSubstr("step-000000004/manifest.json"),
-                                          HasSubstr("step-000000003/vertices.00000.h5")));
-}
-
-TEST(CheckpointChoice, refuses_to_begin_anew_when_all_are_damaged) {
-  const TemporaryFolder dir;
-  for (int64_t update = 1; update <= 2; ++update) {
-    cut_off(write_checkpoint(dir.path(), update) / "edges.00001.h5", 8);
-  }
-  EXPECT_THAT(error_of([&] { choose_checkpoint(dir.path()); }),
-              AllOf(HasSubstr(dir.path().string()), HasSubstr("step-000000002/edges.00001.h5: 8 bytes missing"),
-                    HasSubstr("step-000000001/edges.00001.h5")));
-}
-
 TEST(CheckpointFolder, names_the_folder_that_cannot_be_written) {
   if (::geteuid() == 0) {
     GTEST_SKIP() << "root may write everywhere";
@@ -256,14 +250,14 @@ TEST(CheckpointFolder, names_the_folder_that_cannot_be_written) {
   const TemporaryFolder dir;
   fs::create_directory(dir / "locked");
   fs::permissions(dir / "locked", fs::perms::owner_read | fs::perms::owner_exec);
-  EXPECT_THAT(error_of([&] { CheckpointWriter(dir / "locked", 1, 0).prepare(); }),
+  EXPECT_THAT(error_of([&] { CheckpointWriter(dir / "locked" / folder_name(1), 0).prepare(); }),
               AllOf(HasSubstr("locked"), HasSubstr("Permission denied"), HasSubstr("run.dir")));
 }
 
 TEST(CheckpointFolder, names_a_file_in_the_place_of_the_folder) {
   const TemporaryFolder dir;
   std::ofstream(dir / "checkpoints") << "a file";
-  EXPECT_THAT(error_of([&] { CheckpointWriter(dir / "checkpoints", 1, 0).prepare(); }),
+  EXPECT_THAT(error_of([&] { CheckpointWriter(dir / "checkpoints" / folder_name(1), 0).prepare(); }),
               AllOf(HasSubstr("checkpoints"), HasSubstr("Not a directory")));
 }
 

@@ -3,12 +3,14 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <fstream>
 #include <mutex>
 
 #include "parallel/thread_communicator.h"
 #include "tests/trainer/agreement.h"
 #include "tests/trainer/checkpoint_helpers.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/together.h"
 
 namespace lmnet::testing {
@@ -59,8 +61,11 @@ class CheckpointerTest : public ::testing::Test {
       initialize(engine);
       engine.begin_stage(case_.stages.front().trains);
       Rank* told = nullptr;
-      Checkpointer checkpointer(engine, config_, dir(), {"{}\n", {}},
-                                [&](const std::string& text) { told->said.push_back(text); });
+      Checkpointer checkpointer(
+          engine, config_, dir(), {"{}\n", {}}, [&](const std::string& text) { told->said.push_back(text); },
+          [&] {
+            if (lost_) throw CheckpointError("the folder is another run's");
+          });
       Rank rank{engine, checkpointer, case_};
       told = &rank;
       body(rank);
@@ -85,6 +90,7 @@ class CheckpointerTest : public ::testing::Test {
 
   TemporaryFolder folder_;
   CheckpointConfig config_;
+  std::atomic<bool> lost_ = false;
   Case case_{.name = "", .topology = "1-2-1"};
 };
 
@@ -165,6 +171,29 @@ TEST_F(CheckpointerTest, stops_all_ranks_when_a_save_has_failed_as_configured) {
 TEST_F(CheckpointerTest, a_last_save_that_fails_is_an_error) {
   std::ofstream(dir()) << "in the way";
   EXPECT_THROW(run({2, 1}, [&](Rank& rank) { rank.save_last(); }), AgreedError);
+}
+
+TEST_F(CheckpointerTest, what_is_on_its_way_is_completed_where_the_run_ends_for_another_reason) {
+  run({2, 1}, [&](Rank& rank) {
+    rank.update();
+    rank.save();
+    rank.checkpointer.settle();
+  });
+  EXPECT_THAT(checkpoints(), ElementsAre("step-000000001"));
+}
+
+TEST_F(CheckpointerTest, makes_and_removes_nothing_in_a_folder_that_is_no_longer_the_runs) {
+  config_.keep = 1;
+  run({2, 1}, [&](Rank& rank) {
+    rank.update();
+    rank.save_last();
+    rank.engine.mesh().world->barrier();
+    lost_ = true;
+    rank.engine.mesh().world->barrier();
+    rank.update();
+    EXPECT_THROW(rank.save_last(), AgreedError);
+  });
+  EXPECT_THAT(checkpoints(), ElementsAre("step-000000001"));
 }
 
 TEST_F(CheckpointerTest, what_is_given_up_is_no_checkpoint) {

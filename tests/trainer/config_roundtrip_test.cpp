@@ -94,8 +94,10 @@ checkpoint:
   every: none
   keep: 3
   keep_every: none
+  keep_best: 1
   async: true
   busy: wait
+  frozen: reference
   on_failure: continue
   on_signal: [TERM, INT, USR1]
 evaluate:
@@ -137,9 +139,11 @@ class Draw {
                        flag(),
                        {1 + real(), 1 + real(), 1 + real(), 1 + real()}};
     config.checkpoint = {.every = maybe(length({updates})), .keep = small(), .keep_every = maybe(length({updates}))};
+    config.checkpoint.keep_best = small() - 1;
     config.checkpoint.async = flag();
     if (flag()) config.checkpoint.busy = "skip";
     if (flag()) config.checkpoint.on_failure = "stop";
+    if (flag()) config.checkpoint.frozen = "copy";
     if (flag()) config.checkpoint.on_signal.clear();
     if (flag()) config.checkpoint.on_signal = {"USR1", "INT"};
     config.evaluate = {maybe(length({updates})), whole()};

@@ -60,7 +60,7 @@ TEST(InspectWeights, AnExportedNetworkShowsItsGraphAndItsTensors) {
   const Json json = look(tiny.folder / "out");
   EXPECT_EQ(json["kind"], "network");
   EXPECT_EQ(json["topology"], "1-2-1");
-  EXPECT_EQ(json["weights"]["tensors"].size(), CheckpointReader(tiny.checkpoint).tensors().size());
+  EXPECT_EQ(json["weights"]["tensors"].size(), CheckpointReader(tiny.checkpoint).manifest().tensors.size());
   EXPECT_EQ(look(tiny.folder / "out/config.json")["parameters"], json["parameters"]);
   std::filesystem::remove(tiny.folder / "out/model.safetensors");
   write_safetensors_folder(tiny.folder / "out", {}, {});

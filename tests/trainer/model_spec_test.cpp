@@ -11,6 +11,7 @@
 #include "model/hugging_face.h"
 #include "tests/trainer/config_helpers.h"
 #include "tests/trainer/saved_network_helpers.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/tokenizer_files.h"
 
 namespace lmnet {

@@ -6,20 +6,19 @@
 #include <algorithm>
 #include <charconv>
 #include <functional>
-#include <span>
 #include <system_error>
 #include <utility>
 
-#include "trainer/checkpoint/crc32c.h"
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/checkpoint/reference.h"
+#include "trainer/checkpoint/tensor_file_reader.h"
 
 namespace lmnet {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view prefix = "step-";
-constexpr const char* manifest_name = "manifest.json";
+constexpr std::string_view prefix = "step-", frozen_prefix = "frozen-";
 
 /// The update of a folder name, or nothing if it is not one.
 std::optional<int64_t> update_of(const std::string& name) {
@@ -42,7 +41,33 @@ std::vector<std::string> names_in(const fs::path& dir) {
   return names;
 }
 
-/// All folders with the name of a checkpoint, newest first.
+/// What the hidden name (`.step-000001000.tmp`) of something unfinished belongs to: a checkpoint, the shared copy of
+/// frozen weights, a link.
+std::optional<fs::path> path_of_hidden(const fs::path& dir, const std::string& name) {
+  const auto stem = fs::path(name).stem().string();
+  if (!stem.starts_with('.')) return std::nullopt;
+  const auto own = stem.substr(1);
+  const bool ours = update_of(own) || own.starts_with(frozen_prefix) || own == "latest" || own == "best";
+  return ours ? std::optional(dir / own) : std::nullopt;
+}
+
+}  // namespace
+
+std::string folder_name(int64_t update) {
+  return fmt::format("{}{:09}", prefix, update);
+}
+
+std::string frozen_name(int64_t update) {
+  return fmt::format("{}{:09}", frozen_prefix, update);
+}
+
+std::vector<fs::path> list_frozen(const fs::path& dir) {
+  std::vector<fs::path> found;
+  for (const auto& name : names_in(dir))
+    if (name.starts_with(frozen_prefix)) found.push_back((dir / name).lexically_normal());
+  return found;
+}
+
 std::vector<fs::path> step_folders(const fs::path& dir) {
   std::vector<std::pair<int64_t, fs::path>> found;
   for (const auto& name : names_in(dir)) {
@@ -58,43 +83,13 @@ std::vector<fs::path> step_folders(const fs::path& dir) {
   return folders;
 }
 
-/// The checkpoint that the hidden name (`.step-000001000.tmp`) of an unfinished one belongs to.
-std::optional<fs::path> folder_of_hidden(const fs::path& dir, const std::string& name) {
-  const auto stem = fs::path(name).stem().string();
-  return stem.starts_with('.') && update_of(stem.substr(1)) ? std::optional(dir / stem.substr(1)) : std::nullopt;
-}
-
-/// Brings checkpoints back whose replacement was killed before it had their name.
 void restore_replaced(const fs::path& dir) {
   for (const auto& name : names_in(dir)) {
-    const auto folder = folder_of_hidden(dir, name);
+    const auto folder = path_of_hidden(dir, name);
     if (folder && dir / name == replaced_name(*folder) && !path_exists(*folder)) {
       rename_path(dir / name, *folder);
     }
   }
-}
-
-void check_file(const fs::path& path, const ManifestFile& file, bool verify) {
-  std::error_code error;
-  const uint64_t bytes = fs::file_size(path, error);
-  if (error) {
-    throw CheckpointError(fmt::format("{}: {}", path.string(), error.message()));
-  }
-  if (bytes < file.bytes) {
-    throw CheckpointError(fmt::format("{}: {} bytes missing", path.string(), file.bytes - bytes));
-  }
-  if (bytes > file.bytes) {
-    throw CheckpointError(fmt::format("{}: {} bytes too many", path.string(), bytes - file.bytes));
-  }
-  if (verify && digest(path).crc32c != file.crc32c) {
-    throw CheckpointError(fmt::format("{}: damaged, its bytes do not match their checksum", path.string()));
-  }
-}
-
-}  // namespace
-
-std::string folder_name(int64_t update) {
-  return fmt::format("{}{:09}", prefix, update);
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& dir) {
@@ -106,26 +101,30 @@ std::vector<fs::path> list_checkpoints(const fs::path& dir) {
 void clean_partial(const fs::path& dir) {
   restore_replaced(dir);
   for (const auto& name : names_in(dir)) {
-    const auto folder = folder_of_hidden(dir, name);
+    const auto folder = path_of_hidden(dir, name);
     if (folder && (dir / name == temporary_name(*folder) || dir / name == replaced_name(*folder))) {
       remove_path(dir / name);
     }
   }
 }
 
-void keep_newest(const fs::path& dir, int keep, std::optional<int64_t> keep_every, const SavePoint& at_point) {
-  const auto folders = list_checkpoints(dir);
-  for (size_t i = static_cast<size_t>(std::max(keep, 1)); i < folders.size(); ++i) {
-    if (keep_every && *keep_every > 0 && *update_of(folders[i].filename().string()) % *keep_every == 0) {
-      continue;
-    }
-    // Away from the list at once: nobody may find it half removed.
-    const auto hidden = temporary_name(folders[i]);
-    remove_path(hidden);
-    rename_path(folders[i], hidden);
-    if (at_point) at_point("save-clean");
-    remove_path(hidden);
-  }
+fs::path set_aside(const fs::path& folder) {
+  const fs::path aside = folder.parent_path() / ("damaged-" + folder.filename().string());
+  remove_path(aside);
+  rename_path(folder, aside);
+  return aside;
+}
+
+std::optional<std::string> damage_of(const fs::path& folder, const ManifestFile& file, bool verify) {
+  const auto path = folder / file.name;
+  std::error_code error;
+  const uint64_t bytes = fs::file_size(path, error);
+  if (error) return fmt::format("{}: {}", path.string(), error.message());
+  if (bytes < file.bytes) return fmt::format("{}: {} bytes missing", path.string(), file.bytes - bytes);
+  if (bytes > file.bytes) return fmt::format("{}: {} bytes too many", path.string(), bytes - file.bytes);
+  if (verify && digest(path).crc32c != file.crc32c)
+    return fmt::format("{}: damaged, its bytes do not match their checksum", path.string());
+  return std::nullopt;
 }
 
 Manifest open_checkpoint(const fs::path& folder, bool verify) {
@@ -135,86 +134,15 @@ Manifest open_checkpoint(const fs::path& folder, bool verify) {
                                               : fmt::format("there is no checkpoint {}", folder.string()));
   }
   auto manifest = read_manifest(folder / manifest_name);
-  for (const auto& file : manifest.files) {
-    check_file(folder / file.name, file, verify);
-  }
-  return manifest;
-}
-
-void require_shape(const at::Tensor& value, at::IntArrayRef shape, std::string_view what) {
-  if (value.sizes() == shape) return;
-  throw CheckpointError(fmt::format("{} has the shape [{}], but in this network it is [{}]", what,
-                                    fmt::join(value.sizes(), ", "), fmt::join(shape, ", ")));
-}
-
-ResumeChoice choose_checkpoint(const fs::path& dir) {
-  restore_replaced(dir);
-  ResumeChoice choice;
-  for (const auto& folder : step_folders(dir)) {
-    try {
-      open_checkpoint(folder, /*verify=*/true);
-      choice.checkpoint = folder;
-      return choice;
-    } catch (const CheckpointError& error) {
-      choice.damaged.emplace_back(error.what());
-    }
-  }
-  if (!choice.damaged.empty()) {
+  if (const auto update = update_of(folder.filename().string()); update && *update != manifest.update)
     throw CheckpointError(
-        fmt::format("no checkpoint in {} can be resumed from ({}); restore one, or begin anew with "
-                    "another run.name",
-                    dir.string(), fmt::join(choice.damaged, "; ")));
-  }
-  return choice;
-}
-
-CheckpointReader::CheckpointReader(fs::path folder) : folder_(std::move(folder)), manifest_(open_checkpoint(folder_)) {}
-
-const TensorFileReader& CheckpointReader::file(const std::string& name) const {
-  const auto found = files_.find(name);
-  return found != files_.end() ? found->second : files_.emplace(name, TensorFileReader(folder_ / name)).first->second;
-}
-
-const TensorFileReader& CheckpointReader::file_of(const std::string& tensor) const {
-  const auto found = manifest_.tensors.find(tensor);
-  if (found == manifest_.tensors.end()) {
-    throw CheckpointError(fmt::format("{} has no tensor '{}'", folder_.string(), tensor));
-  }
-  return file(found->second);
-}
-
-at::Tensor CheckpointReader::read(const std::string& name) const {
-  return file_of(name).read(name);
-}
-
-void CheckpointReader::read_into(const std::string& name, at::Tensor destination) const {
-  file_of(name).read_into(name, std::move(destination));
-}
-
-std::vector<StoredTensor> CheckpointReader::tensors() const {
-  std::vector<StoredTensor> tensors;
-  for (const auto& [name, file_name] : manifest_.tensors) {
-    const auto& stored = file(file_name).tensors();
-    const auto found = std::ranges::lower_bound(stored, name, {}, &StoredTensor::name);
-    if (found == stored.end() || found->name != name) {
-      throw CheckpointError(fmt::format("{} has no tensor '{}'", (folder_ / file_name).string(), name));
-    }
-    tensors.push_back(*found);
-  }
-  return tensors;
-}
-
-std::string CheckpointReader::read_checked(const std::string& name) const {
-  const auto path = folder_ / name;
-  const auto file = std::ranges::find(manifest_.files, name, &ManifestFile::name);
-  if (file == manifest_.files.end()) {
-    throw CheckpointError(fmt::format("{} is not part of the checkpoint", path.string()));
-  }
-  auto text = read_text(path);
-  if (crc32c(std::as_bytes(std::span(text))) != file->crc32c) {
-    throw CheckpointError(fmt::format("{}: damaged, its bytes do not match their checksum", path.string()));
-  }
-  return text;
+        fmt::format("{}: it is that of update {}", (folder / manifest_name).string(), manifest.update));
+  std::vector<std::string> damages;
+  for (const auto& file : manifest.files)
+    if (auto damage = damage_of(folder, file, verify)) damages.push_back(std::move(*damage));
+  if (!damages.empty()) throw CheckpointError(fmt::format("{}", fmt::join(damages, "; ")));
+  for (const auto& [name, reference] : manifest.references) check_reference(folder, reference, verify);
+  return manifest;
 }
 
 }  // namespace lmnet

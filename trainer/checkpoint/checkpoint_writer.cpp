@@ -1,3 +1,5 @@
+#include "trainer/checkpoint/checkpoint_writer.h"
+
 #include <fmt/format.h>
 
 #include <span>
@@ -8,18 +10,31 @@
 #include "trainer/checkpoint/crc32c.h"
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/checkpoint/hdf5_image.h"
+#include "trainer/checkpoint/tensor_file_reader.h"
 
 namespace lmnet {
 namespace fs = std::filesystem;
+namespace {
 
-CheckpointWriter::CheckpointWriter(fs::path checkpoints_dir, int64_t update, int rank, SavePoint at_point)
-    : dir_(std::move(checkpoints_dir)),
-      update_(update),
-      rank_(rank),
-      at_point_(at_point ? std::move(at_point) : [](const char*) {}) {}
+/// FNV-1a over `NAME DTYPE CRC` of all that is taken from a reference.
+std::string content_hash(const Manifest& manifest, const std::string& reference) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const auto& [name, tensor] : manifest.tensors) {
+    if (tensor.reference != reference) continue;
+    for (const unsigned char c : fmt::format("{} {} {}\n", name, hdf5_layout::name_of(tensor.dtype), tensor.crc32c))
+      hash = (hash ^ c) * 0x100000001b3u;
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(fs::path folder, int rank, SavePoint at_point)
+    : folder_(std::move(folder)), rank_(rank), at_point_(at_point ? std::move(at_point) : [](const char*) {}) {}
 
 fs::path CheckpointWriter::temporary() const {
-  return temporary_name(dir_ / folder_name(update_));
+  return temporary_name(folder_);
 }
 
 fs::path CheckpointWriter::part_path(int rank) const {
@@ -30,38 +45,41 @@ void CheckpointWriter::prepare() {
   remove_path(temporary());
   std::error_code error;
   fs::create_directories(temporary(), error);
-  if (error) {
-    throw_file_error("write", temporary(), error.value());
-  }
+  if (error) throw_file_error("write", temporary(), error.value());
 }
 
 void CheckpointWriter::add(const std::string& kind, const std::string& name, const at::Tensor& tensor) {
-  const auto file_name = fmt::format("{}.{:05}.h5", kind, rank_);
-  auto& file = files_[file_name];
-  if (!file) {
-    file = std::make_unique<TensorFileWriter>(temporary() / file_name);
-  }
-  file->add(name, tensor);
+  const at::Tensor host = tensor.detach().cpu().contiguous();
+  const std::span bytes(static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes());
+  add(kind, {name, host.scalar_type(), host.sizes().vec(), 0, host.numel(), crc32c(bytes)}, bytes);
 }
 
-void CheckpointWriter::hand_in() {
-  Manifest part;
-  for (const auto& [name, file] : files_) {
-    if (name != files_.begin()->first) at_point_("save-file");
-    add_file(part, name, file->finish());
+void CheckpointWriter::add(const std::string& kind, const StoredTensor& tensor, std::span<const std::byte> bytes) {
+  const auto name = fmt::format("{}.{:05}.h5", kind, rank_);
+  auto file = files_.find(name);
+  if (file == files_.end()) {
+    if (!files_.empty()) at_point_("save-file");
+    file = files_.emplace(name, TensorFileWriter(temporary() / name)).first;
+  }
+  file->second.add(tensor, bytes);
+}
+
+void CheckpointWriter::refer(const StoredTensor& tensor, const std::string& reference_name,
+                             const ManifestReference& reference) {
+  part_.references[reference_name] = reference;
+  part_.tensors[tensor.name] = {tensor.dtype, tensor.shape, {}, reference_name, tensor.crc32c};
+}
+
+void CheckpointWriter::hand_in(const std::stop_token& asked) {
+  for (auto& [name, file] : files_) {
+    if (asked.stop_requested()) return;
+    add_file(part_, name, file.finish());
   }
   files_.clear();
-  write_text(part_path(rank_), to_json(part));
+  write_text(part_path(rank_), to_json(part_));
 }
 
-void CheckpointWriter::add_text(Manifest& manifest, const std::string& name, std::string_view text) const {
-  write_text(temporary() / name, text);
-  manifest.files.push_back({name, text.size(), crc32c(std::as_bytes(std::span(text)))});
-}
-
-fs::path CheckpointWriter::finish(Manifest manifest, std::string_view config_yaml, std::string_view state_json,
-                                  const std::map<std::string, std::string>& others) {
-  manifest.update = update_;
+void CheckpointWriter::take_parts(Manifest& manifest) const {
   manifest.files.clear();
   manifest.tensors.clear();
   for (int rank = 0; rank < manifest.vertex_parallel * manifest.data_parallel; ++rank) {
@@ -73,28 +91,48 @@ fs::path CheckpointWriter::finish(Manifest manifest, std::string_view config_yam
     add_part(manifest, read_manifest(part_path(rank)));
     remove_path(part_path(rank));
   }
-  add_text(manifest, "config.yaml", config_yaml);
-  add_text(manifest, "state.json", state_json);
-  for (const auto& [name, text] : others) add_text(manifest, name, text);
+  complete_tensors(manifest);
+  for (auto& [name, reference] : manifest.references) reference.hash = content_hash(manifest, name);
+}
+
+std::string CheckpointWriter::finish(Manifest manifest, const std::map<std::string, std::string>& texts) {
+  take_parts(manifest);
+  for (const auto& [name, text] : texts) {
+    write_text(temporary() / name, text);
+    manifest.files.push_back({name, text.size(), crc32c(std::as_bytes(std::span(text)))});
+  }
   at_point_("save-manifest");
-  write_text(temporary() / "manifest.json", to_json(manifest));
+  write_text(temporary() / manifest_name, to_json(manifest));
   sync_folder(temporary());
   open_checkpoint(temporary());
   return publish();
 }
 
-fs::path CheckpointWriter::publish() const {
-  const auto folder = dir_ / folder_name(update_);
-  const auto old = replaced_name(folder);
-  if (path_exists(folder)) {
+std::string CheckpointWriter::publish() const {
+  const auto old = replaced_name(folder_);
+  if (path_exists(folder_)) {
     remove_path(old);
-    rename_path(folder, old);
+    rename_path(folder_, old);
   }
   at_point_("save-rename");
-  rename_path(temporary(), folder);
-  sync_folder(dir_);
-  remove_path(old);
-  return folder;
+  rename_path(temporary(), folder_);
+  try {
+    sync_folder(folder_.parent_path());
+    remove_path(old);
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+void CheckpointWriter::check(const std::stop_token& asked) const {
+  for (const ManifestFile& file : part_.files) {
+    if (asked.stop_requested()) return;
+    const FileDigest found = digest(folder_ / file.name);
+    if (found.bytes != file.bytes || found.crc32c != file.crc32c)
+      throw CheckpointError(fmt::format("{}: what is read is not what was written; look after this disk",
+                                        (folder_ / file.name).string()));
+  }
 }
 
 }  // namespace lmnet

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -103,6 +105,31 @@ fs::path temporary_name(const fs::path& path) {
 
 fs::path replaced_name(const fs::path& path) {
   return path.parent_path() / fmt::format(".{}.old", path.filename().string());
+}
+
+void require_space(const fs::path& folder, uint64_t bytes, uint64_t files) {
+  struct statvfs status {};
+  fs::path place = fs::absolute(folder);
+  while (::statvfs(place.c_str(), &status) != 0) {
+    if (errno != ENOENT || !place.has_relative_path()) throw_file_error("write", folder, errno);
+    place = place.parent_path();
+  }
+  const uint64_t room = uint64_t{status.f_bavail} * status.f_frsize;
+  const auto gib = [](uint64_t count) { return static_cast<double>(count) / (uint64_t{1} << 30); };
+  if (bytes > room) {
+    throw CheckpointError(fmt::format("cannot write {}: it takes {:.3f} GiB, but {:.3f} GiB are free there{}",
+                                      folder.string(), gib(bytes), gib(room), way_out(ENOSPC)));
+  }
+  // A file system that counts no files says 0 of all.
+  if (status.f_files != 0 && files > status.f_favail) {
+    throw CheckpointError(fmt::format("cannot write {}: it is {} files, but there is room for {} files more there{}",
+                                      folder.string(), files, status.f_favail, way_out(ENOSPC)));
+  }
+}
+
+void require_file_size(const fs::path& folder, uint64_t bytes) {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && bytes > limit.rlim_cur) throw_file_error("write", folder, EFBIG);
 }
 
 bool path_exists(const fs::path& path) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace lmnet {
 
@@ -19,10 +20,17 @@ class FileDescriptor {
  public:
   /// `flags` as for open(2).
   FileDescriptor(std::filesystem::path path, int flags);
+  /// Takes over one that is open; `path` is its name in errors.
+  struct Open {
+    int number;
+  };
+  FileDescriptor(std::filesystem::path path, Open open) : path_(std::move(path)), descriptor_(open.number) {}
   ~FileDescriptor();
   FileDescriptor(FileDescriptor&& other) noexcept;
   FileDescriptor& operator=(FileDescriptor&&) = delete;
 
+  int number() const { return descriptor_; }
+  const std::filesystem::path& path() const { return path_; }
   uint64_t size() const;
   /// Fills `bytes` from `offset` on; a file that ends before is an error. May be called by several threads.
   void read(std::span<std::byte> bytes, uint64_t offset) const;
@@ -39,6 +47,13 @@ class FileDescriptor {
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 /// The name beside `path` of what is being replaced there: `.NAME.old`.
 std::filesystem::path replaced_name(const std::filesystem::path& path);
+
+/// Throws CheckpointError unless the file system of `folder` (or of what will hold it) has room for so many bytes and
+/// files more.
+void require_space(const std::filesystem::path& folder, uint64_t bytes, uint64_t files);
+
+/// Throws where this process may not write so large a file (`ulimit -f`).
+void require_file_size(const std::filesystem::path& folder, uint64_t bytes);
 
 bool path_exists(const std::filesystem::path& path);
 

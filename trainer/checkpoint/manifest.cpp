@@ -3,179 +3,223 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
-#include <nlohmann/json.hpp>
-#include <set>
-#include <type_traits>
+#include <span>
 #include <utility>
 
+#include "trainer/checkpoint/crc32c.h"
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/checkpoint/hdf5_image.h"
+#include "trainer/checkpoint/json_fields.h"
 
 namespace lmnet {
 namespace {
 
 using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;  // for people; it is slow to look things up
 
-constexpr int newest_format = 1;
+constexpr int newest_format = 2;
+constexpr const char* format_name = "lmnet checkpoint";
+/// What the last line begins with: the CRC of all lines before it.
+constexpr std::string_view last_line = "  \"crc32c\": ";
 
-/// An object of the manifest, whose fields are all taken, each once.
-class Fields {
- public:
-  Fields(const Json& object, std::string where, std::string path)
-      : object_(object), where_(std::move(where)), path_(std::move(path)) {
-    if (!object_.is_object()) {
-      fail(path_.empty() ? "the file" : path_, "is not an object");
-    }
+OrderedJson to_json(const ManifestTensor& tensor) {
+  OrderedJson json = {
+      {"dtype", hdf5_layout::name_of(tensor.dtype)}, {"shape", tensor.shape}, {"crc32c", tensor.crc32c}};
+  if (!tensor.reference.empty()) {
+    json["reference"] = tensor.reference;
+    return json;
   }
+  OrderedJson& pieces = json["pieces"] = OrderedJson::array();
+  for (const ManifestPiece& piece : tensor.pieces)
+    pieces.push_back(
+        {{"file", piece.file}, {"offset", piece.offset}, {"length", piece.length}, {"crc32c", piece.crc32c}});
+  return json;
+}
 
-  const Json& take(const std::string& key) {
-    const auto found = object_.find(key);
-    if (found == object_.end()) {
-      fail(path_ + key, "is missing");
-    }
-    taken_.insert(key);
-    return *found;
-  }
-
-  template <typename Value>
-  void take(const std::string& key, Value& value) {
-    const Json& json = take(key);
-    if constexpr (std::is_same_v<Value, std::string>) {
-      if (!json.is_string()) {
-        fail(path_ + key, "is not text");
-      }
-    } else {
-      // All numbers here count something.
-      constexpr auto largest = static_cast<uint64_t>(std::numeric_limits<Value>::max());
-      if (!json.is_number_unsigned() || json.get<uint64_t>() > largest) {
-        fail(path_ + key, fmt::format("is not a whole number from 0 to {}", largest));
-      }
-    }
-    value = json.get<Value>();
-  }
-
-  void refuse_others() const {
-    for (const auto& item : object_.items()) {
-      if (!taken_.contains(item.key())) {
-        fail(path_ + item.key(), "is unknown");
-      }
-    }
-  }
-
-  [[noreturn]] void fail(const std::string& field, const std::string& problem) const {
-    throw CheckpointError(fmt::format("{}: {} {}", where_, field, problem));
-  }
-
- private:
-  const Json& object_;
-  std::string where_, path_;
-  std::set<std::string> taken_;
-};
-
-void take_files(Fields& fields, Manifest& manifest, const std::string& where) {
-  const Json& files = fields.take("files");
-  if (!files.is_array()) {
-    fields.fail("files", "is not a list");
-  }
-  for (const Json& entry : files) {
-    const auto path = fmt::format("files[{}].", manifest.files.size());
-    Fields file(entry, where, path);
+void take_files(JsonFields& fields, Manifest& manifest) {
+  for (const Json& entry : fields.list("files")) {
+    JsonFields file = fields.inside(fmt::format("files[{}].", manifest.files.size()), entry);
     ManifestFile& read = manifest.files.emplace_back();
     file.take("name", read.name);
     file.take("bytes", read.bytes);
     file.take("crc32c", read.crc32c);
     file.refuse_others();
-    if (read.name.empty() || read.name == "." || read.name == ".." || read.name.find('/') != std::string::npos) {
-      file.fail(path + "name", "is not the name of a file in this folder");
-    }
+    if (read.name.empty() || read.name == "." || read.name == ".." || read.name.find('/') != std::string::npos)
+      file.fail("name", "is not the name of a file in this folder");
   }
 }
 
-void take_tensors(Fields& fields, Manifest& manifest, const std::string& where) {
-  const Json& tensors = fields.take("tensors");
-  if (!tensors.is_object()) {
-    fields.fail("tensors", "is not an object");
+void take_references(JsonFields& fields, Manifest& manifest) {
+  for (const auto& [name, entry] : fields.map("references").items()) {
+    JsonFields reference = fields.inside(fmt::format("references.{}.", name), entry);
+    ManifestReference& read = manifest.references[name];
+    reference.take("kind", read.kind);
+    reference.take("path", read.path);
+    reference.take("hash", read.hash);
+    reference.refuse_others();
+    if (read.kind != "hugging_face" && read.kind != "checkpoint") reference.fail("kind", "is not known");
   }
-  for (const auto& item : tensors.items()) {
-    const auto path = fmt::format("tensors.{}.", item.key());
-    Fields tensor(item.value(), where, path);
-    std::string& file = manifest.tensors[item.key()];
-    tensor.take("file", file);
+}
+
+void take_pieces(JsonFields& tensor, const std::string& path, const Manifest& manifest, ManifestTensor& read) {
+  for (const Json& entry : tensor.list("pieces")) {
+    JsonFields piece = tensor.inside(fmt::format("{}pieces[{}].", path, read.pieces.size()), entry);
+    ManifestPiece& taken = read.pieces.emplace_back();
+    piece.take("file", taken.file);
+    piece.take("offset", taken.offset);
+    piece.take("length", taken.length);
+    piece.take("crc32c", taken.crc32c);
+    piece.refuse_others();
+    if (std::ranges::find(manifest.files, taken.file, &ManifestFile::name) == manifest.files.end())
+      piece.fail("file", fmt::format("names {}, which is not among the files", taken.file));
+  }
+}
+
+void take_tensors(JsonFields& fields, Manifest& manifest) {
+  for (const auto& [name, entry] : fields.map("tensors").items()) {
+    const auto path = fmt::format("tensors.{}.", name);
+    JsonFields tensor = fields.inside(path, entry);
+    ManifestTensor& read = manifest.tensors[name];
+    std::string dtype;
+    tensor.take("dtype", dtype);
+    read.dtype = hdf5_layout::dtype_named(dtype);
+    if (read.dtype == at::ScalarType::Undefined) tensor.fail("dtype", "is none of bf16, fp32, fp64 and int64");
+    tensor.take("shape", read.shape);
+    tensor.take("crc32c", read.crc32c);
+    if (tensor.has("reference")) {
+      tensor.take("reference", read.reference);
+      if (!manifest.references.contains(read.reference)) tensor.fail("reference", "is not among the references");
+    } else {
+      take_pieces(tensor, path, manifest, read);
+    }
     tensor.refuse_others();
-    if (std::ranges::find(manifest.files, file, &ManifestFile::name) == manifest.files.end()) {
-      tensor.fail(path + "file", fmt::format("names {}, which is not among the files", file));
-    }
   }
 }
 
-void add_tensor(Manifest& manifest, const std::string& tensor, const std::string& file) {
-  const auto [entry, added] = manifest.tensors.emplace(tensor, file);
-  if (!added) {
-    throw CheckpointError(fmt::format("tensor '{}' was written twice, into {} and {}", tensor, entry->second, file));
+/// The text without its last line, when that fits it.
+void check_text(const std::string& json, const std::string& where) {
+  const size_t line = json.rfind(last_line);
+  uint32_t crc = 0;
+  if (line != std::string::npos) {
+    crc = crc32c(std::as_bytes(std::span(json).first(line)));
+    if (json.substr(line) == fmt::format("{}{}\n}}\n", last_line, crc)) return;
   }
+  throw CheckpointError(where + ": damaged, its text does not match its checksum");
 }
 
 }  // namespace
 
 void add_file(Manifest& manifest, const std::string& name, const TensorFileWriter::Summary& summary) {
   manifest.files.push_back({name, summary.bytes, summary.crc32c});
-  for (const auto& tensor : summary.tensors) {
-    add_tensor(manifest, tensor.name, name);
+  for (const StoredTensor& stored : summary.tensors) {
+    ManifestTensor& tensor = manifest.tensors[stored.name];
+    tensor.dtype = stored.dtype;
+    tensor.shape = stored.shape;
+    tensor.pieces.push_back({name, stored.offset, stored.length, stored.crc32c});
   }
 }
 
-void add_part(Manifest& manifest, const Manifest& part) {
+void add_part(Manifest& manifest, Manifest part) {
+  manifest.references.insert(part.references.begin(), part.references.end());
   manifest.files.insert(manifest.files.end(), part.files.begin(), part.files.end());
-  for (const auto& [tensor, file] : part.tensors) {
-    add_tensor(manifest, tensor, file);
+  for (auto& [name, tensor] : part.tensors) {
+    const auto [found, added] = manifest.tensors.try_emplace(name, tensor);
+    if (added) continue;
+    ManifestTensor& known = found->second;
+    if (known.dtype != tensor.dtype || known.shape != tensor.shape)
+      throw CheckpointError(fmt::format("tensor '{}' is of another shape or dtype in {} than in {}", name,
+                                        tensor.pieces.front().file, known.pieces.front().file));
+    known.pieces.insert(known.pieces.end(), tensor.pieces.begin(), tensor.pieces.end());
+  }
+}
+
+void complete_tensors(Manifest& manifest) {
+  for (auto& [name, tensor] : manifest.tensors) {
+    if (!tensor.reference.empty()) continue;
+    std::ranges::sort(tensor.pieces, {},
+                      [](const ManifestPiece& piece) { return std::pair(piece.offset, piece.length); });
+    int64_t end = 0;
+    tensor.crc32c = 0;
+    for (const ManifestPiece& piece : tensor.pieces) {
+      if (piece.offset < end)
+        throw CheckpointError(fmt::format("tensor '{}' was written twice, into {} too", name, piece.file));
+      if (piece.offset > end) break;
+      const uint64_t bytes = static_cast<uint64_t>(piece.length) * c10::elementSize(tensor.dtype);
+      tensor.crc32c = crc32c_join(tensor.crc32c, piece.crc32c, bytes);
+      end += piece.length;
+    }
+    if (end != tensor.elements())
+      throw CheckpointError(fmt::format("of tensor '{}' nobody wrote what comes after element {}", name, end));
   }
 }
 
 std::string to_json(const Manifest& manifest) {
-  Json json = {{"format_version", manifest.format_version},
-               {"update", manifest.update},
-               {"stage", manifest.stage},
-               {"stage_name", manifest.stage_name},
-               {"tokens", manifest.tokens},
-               {"vertex_parallel", manifest.vertex_parallel},
-               {"data_parallel", manifest.data_parallel},
-               {"topology", manifest.topology},
-               {"plan_hash", manifest.plan_hash},
-               {"files", Json::array()},
-               {"tensors", Json::object()}};
-  for (const auto& file : manifest.files) {
+  OrderedJson json = {
+      {"format", format_name},
+      {"format_version", newest_format},
+      {"update", manifest.update},
+      {"tokens", manifest.tokens},
+      {"stage", manifest.stage},
+      {"stage_name", manifest.stage_name},
+      {"topology", manifest.topology},
+      {"precision", manifest.precision},
+      {"trains", manifest.trains},
+      {"layout", {{"data", manifest.data_parallel}, {"vertex", manifest.vertex_parallel}, {"zero", manifest.zero}}},
+      {"plan_hash", manifest.plan_hash},
+      {"config_hash", manifest.config_hash},
+      {"tokenizer_hash", manifest.tokenizer_hash},
+      {"validation_loss", nullptr},
+      {"files", OrderedJson::array()},
+      {"references", OrderedJson::object()}};
+  if (manifest.validation_loss) json["validation_loss"] = *manifest.validation_loss;
+  for (const ManifestFile& file : manifest.files)
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"crc32c", file.crc32c}});
-  }
-  // An object, not the bare name: a tensor spread over several files as pieces will need more fields.
-  for (const auto& [tensor, file] : manifest.tensors) {
-    json["tensors"][tensor] = {{"file", file}};
-  }
-  return json.dump(2) + "\n";
+  for (const auto& [name, reference] : manifest.references)
+    json["references"][name] = {{"kind", reference.kind}, {"path", reference.path}, {"hash", reference.hash}};
+  OrderedJson::object_t tensors;
+  for (const auto& [name, tensor] : manifest.tensors) tensors.emplace_back(name, to_json(tensor));
+  json["tensors"] = std::move(tensors);
+  std::string text = json.dump(2);
+  text.replace(text.rfind("\n}"), std::string::npos, ",\n");
+  return fmt::format("{}{}{}\n}}\n", text, last_line, crc32c(std::as_bytes(std::span(text))));
 }
 
 Manifest parse_manifest(const std::string& json, const std::string& where) {
   const Json root = Json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (root.is_discarded()) {
-    throw CheckpointError(where + ": not JSON; the file is incomplete or damaged");
-  }
-  Fields fields(root, where, "");
+  if (root.is_discarded()) throw CheckpointError(where + ": not JSON; the file is incomplete or damaged");
+  JsonFields fields(root, where, "");
+  int version = 0;
+  fields.take("format_version", version);
+  if (version != newest_format)
+    fields.fail("format_version",
+                fmt::format("{} is not {}; read the checkpoint with the lmnet that wrote it", version, newest_format));
+  check_text(json, where);
   Manifest manifest;
-  fields.take("format_version", manifest.format_version);
-  if (manifest.format_version != newest_format) {
-    fields.fail("format_version", fmt::format("{} is not {}; read the checkpoint with the lmnet that wrote it",
-                                              manifest.format_version, newest_format));
-  }
+  std::string format;
+  uint32_t crc = 0;
+  fields.take("format", format);
+  if (format != format_name) fields.fail("format", fmt::format("is not '{}'", format_name));
+  fields.take("crc32c", crc);
   fields.take("update", manifest.update);
+  fields.take("tokens", manifest.tokens);
   fields.take("stage", manifest.stage);
   fields.take("stage_name", manifest.stage_name);
-  fields.take("tokens", manifest.tokens);
-  fields.take("vertex_parallel", manifest.vertex_parallel);
-  fields.take("data_parallel", manifest.data_parallel);
   fields.take("topology", manifest.topology);
+  fields.take("precision", manifest.precision);
+  fields.take("trains", manifest.trains);
+  JsonFields layout = fields.inside("layout.", fields.map("layout"));
+  layout.take("data", manifest.data_parallel);
+  layout.take("vertex", manifest.vertex_parallel);
+  layout.take("zero", manifest.zero);
+  layout.refuse_others();
   fields.take("plan_hash", manifest.plan_hash);
-  take_files(fields, manifest, where);
-  take_tensors(fields, manifest, where);
+  fields.take("config_hash", manifest.config_hash);
+  fields.take("tokenizer_hash", manifest.tokenizer_hash);
+  fields.take("validation_loss", manifest.validation_loss);
+  take_files(fields, manifest);
+  take_references(fields, manifest);
+  take_tensors(fields, manifest);
   fields.refuse_others();
   return manifest;
 }

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "data/shuffle.h"
 #include "model/graph/errors.h"
 #include "trainer/config/presets.h"
 #include "trainer/config/schema.h"
@@ -129,6 +130,13 @@ std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Confi
     if (value_of(old_values, key) == "not given") add(key);
   }
   return differences;
+}
+
+std::string identity_hash(const Config& config) {
+  std::string identity;
+  for (const auto& [key, value] : values_of(config))
+    if (!may_change_on_resume(key)) identity += fmt::format("{}: {}\n", key, value);
+  return fmt::format("{:016x}", hash_of(identity));
 }
 
 std::vector<std::string> changes_on_resume(const Config& saved, const Config& now, const std::string& origin) {

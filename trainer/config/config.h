@@ -31,6 +31,14 @@ struct RunConfig {
   bool operator==(const RunConfig&) const = default;
 };
 
+/// Weights that a new run takes out of checkpoints (paths of checkpoints or runs), by part.
+struct LoadConfig {
+  std::optional<std::string> edges, vertices, embeddings, head, prefix;
+  std::optional<std::string> all;  // of the parts that are not named
+  std::vector<std::string> allow;  // topology | tokenizer: what may differ there
+  bool operator==(const LoadConfig&) const = default;
+};
+
 struct ModelConfig {
   std::string backbone;         // a path (Hugging Face folder, checkpoint of topology 1, config.json); empty: a mapping
   std::string backbone_json;    // the mapping as JSON text; empty when given as a path
@@ -46,7 +54,8 @@ struct ModelConfig {
   std::string output = "first";    // first | mean | sum
   int64_t classes = 0;             // 0 = a language head
   std::string precision = "bf16";  // bf16 | fp32 | fp64
-  std::string where;               // file:line of `model`, for errors about the topology
+  LoadConfig load;
+  std::string where;  // file:line of `model`, for errors about the topology
   bool operator==(const ModelConfig&) const = default;
 };
 
@@ -147,9 +156,11 @@ struct CheckpointConfig {
   std::optional<Span> every;  // updates; empty = only at the end and on signals
   int keep = 3;
   std::optional<Span> keep_every;
+  int keep_best = 1;
   bool async = true;                    // written while training goes on
   std::string busy = "wait";            // wait | skip: what a save does while another one is being written
   std::string on_failure = "continue";  // continue | stop
+  std::string frozen = "reference";     // reference | copy
   std::vector<std::string> on_signal = {"TERM", "INT", "USR1"};
   bool operator==(const CheckpointConfig&) const = default;
 };
@@ -207,6 +218,9 @@ struct ConfigDifference {
                  // data.readers, data.on_bad_record, data.bad_record_limit
 };
 std::vector<ConfigDifference> compare_on_resume(const Config& saved, const Config& now);
+
+/// Of the values that may not change on resume.
+std::string identity_hash(const Config& config);
 
 /// The differences that are allowed, a line each. Throws ConfigError that lists the others; `origin`: where `saved`
 /// stands.

@@ -84,6 +84,22 @@ Mapping<RunConfig> run_keys() {
   return keys;
 }
 
+Mapping<LoadConfig> load_keys() {
+  const auto path = or_word("none", text());
+  Mapping<LoadConfig> keys;
+  keys.key("edges", &LoadConfig::edges, path, "a checkpoint or run out of which a new run takes its edges, by name")
+      .key("vertices", &LoadConfig::vertices, path,
+           "the same of vertices: those of the same name, or the weights that all vertices share there")
+      .key("embeddings", &LoadConfig::embeddings, path, "the same of the embedding (and a tied head)")
+      .key("head", &LoadConfig::head, path, "the same of the head")
+      .key("prefix", &LoadConfig::prefix, path, "the same of the prefix")
+      .key("all", &LoadConfig::all, path, "the same of all parts without a key of their own; the optimiser starts anew")
+      .key("allow", &LoadConfig::allow,
+           set_of(choice({"topology", "tokenizer"}), "a list of topology and tokenizer", true),
+           "what may differ there; topology: what is missing begins as without model.load");
+  return keys;
+}
+
 Mapping<ModelConfig> model_keys() {
   using Model = ModelConfig;
   Mapping<Model> input;
@@ -127,6 +143,7 @@ Mapping<ModelConfig> model_keys() {
       .key("classes", &Model::classes, whole(0), "rows of a head that classifies; 0: the head gives the next token")
       .constant<std::vector<std::string>>("adapters", {}, empty_list(), "lora, prefix, adapter_l, adapter_h")
       .key("precision", &Model::precision, choice({"bf16", "fp32", "fp64"}), "bf16 keeps fp32 master weights")
+      .section("load", &Model::load, load_keys())
       .check([](Model& model, const Node& node, const std::string&) {
         const Node* topology = node.find("topology");
         model.where = (topology ? topology : &node)->where;
@@ -367,9 +384,14 @@ Mapping<CheckpointConfig> checkpoint_keys() {
   keys.key("every", &Checkpoint::every, every, "between two checkpoints; none: at the end and on signals only")
       .key("keep", &Checkpoint::keep, small_whole(1), "how many of the newest stay")
       .key("keep_every", &Checkpoint::keep_every, every, "those of its multiples stay for good")
+      .key("keep_best", &Checkpoint::keep_best, small_whole(0),
+           "how many of those with the smallest validation loss stay; the loss of a validation at the same update")
       .key("async", &Checkpoint::async, boolean(), "write while training goes on")
       .key("busy", &Checkpoint::busy, choice({"wait", "skip"}),
            "what a checkpoint does that is due while another one is being written")
+      .key("frozen", &Checkpoint::frozen, choice({"reference", "copy"}),
+           "weights out of a Hugging Face folder that never trained; reference: its path and checksums, copy: once a "
+           "run")
       .key("on_failure", &Checkpoint::on_failure, choice({"continue", "stop"}),
            "what a checkpoint that cannot be written does; continue: the next one that is due tries again")
       .key("on_signal", &Checkpoint::on_signal, set_of(choice({"TERM", "INT", "USR1", "USR2"}), signals, true),

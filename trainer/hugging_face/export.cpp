@@ -37,8 +37,8 @@ struct Export {
 
   Export(const CheckpointReader& from, std::optional<at::ScalarType> wanted)
       : checkpoint(from), spec(model_of_checkpoint(from)) {
-    for (const StoredTensor& tensor : checkpoint.tensors())
-      dtypes[tensor.name] = wanted.value_or(tensor.dtype == at::kDouble ? at::kFloat : tensor.dtype);
+    for (const auto& [name, tensor] : checkpoint.manifest().tensors)
+      dtypes[name] = wanted.value_or(tensor.dtype == at::kDouble ? at::kFloat : tensor.dtype);
   }
 
   /// Of a tensor that is missing none, which reading it tells.

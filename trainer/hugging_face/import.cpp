@@ -12,14 +12,18 @@
 #include "data/tokenizer.h"
 #include "model/graph/errors.h"
 #include "model/hugging_face.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/checkpointer.h"
 #include "trainer/config/presets.h"
 #include "trainer/config/words.h"
+#include "trainer/dtype.h"
 #include "trainer/hugging_face/end_tokens.h"
 #include "trainer/hugging_face/network_config.h"
 #include "trainer/hugging_face/reference_weights.h"
 #include "trainer/new_folder.h"
+#include "trainer/run_state.h"
+#include "trainer/saved_tensors.h"
 #include "trainer/tokenizer_files.h"
 
 namespace lmnet {
@@ -106,7 +110,7 @@ void import_folder(const fs::path& folder, const fs::path& out, const ImportOpti
   NewFolder target(out);
   const ImportSource source = open_source(folder, options);
   const ModelSpec spec = resolve_model(source.config.model);
-  CheckpointWriter writer(target.temporary(), 0, 0);
+  CheckpointWriter writer(target.temporary() / folder_name(0), 0);
   writer.prepare();
   for (const ParameterShape& parameter : parameter_shapes(spec.shape, spec.graph)) {
     at::Tensor value = source.read(parameter);
@@ -117,9 +121,13 @@ void import_folder(const fs::path& folder, const fs::path& out, const ImportOpti
   Manifest manifest;
   manifest.stage_name = "imported";
   manifest.topology = spec.graph.topology();
-  const fs::path filled =
-      writer.finish(manifest, to_yaml(source.config), to_json(RunState(), spec.shape, {}), texts_of(folder));
-  target.publish(filled);
+  manifest.precision = dtype_name(spec.dtype);
+  manifest.config_hash = identity_hash(source.config);
+  TextFiles texts = texts_of(folder);
+  texts["config.yaml"] = to_yaml(source.config);
+  texts["state.json"] = to_json(RunState(), spec.shape, {});
+  writer.finish(manifest, texts);
+  target.publish(writer.folder());
 }
 
 }  // namespace lmnet

@@ -27,6 +27,7 @@ void put_dtype(Json& json, at::ScalarType dtype) {
 
 /// The `model` section with the backbones themselves where it had paths.
 Json model_section(Config config, const NetworkShape& shape) {
+  config.model.load = {};
   config.model.backbone.clear();
   config.model.backbone_json = shape.backbone.to_json();
   if (config.model.topology.empty())
