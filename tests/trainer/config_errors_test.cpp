@@ -153,7 +153,8 @@ TEST(ConfigErrors, MissingKeyOfAnEntryIsNamed) {
   EXPECT_EQ(
       parse_error("data:\n  train:\n    - {path: a}\n"),
       "x.yaml:3: data.train[0].format is missing, expected alpaca, c4, e2e, e2e-lines, gsm8k, lamini, math, mbpp, "
-      "messages, mmlu, mmlu-choices, openr1-math, prepared, prompt-completion, prosocial-dialog, sharegpt, text, one of "
+      "messages, mmlu, mmlu-choices, openr1-math, prepared, prompt-completion, prosocial-dialog, sharegpt, text, one "
+      "of "
       "data.formats or a mapping as there");
   EXPECT_EQ(parse_error("data:\n  train:\n    - {format: c4}\n"),
             "x.yaml:3: data.train[0].path is missing, expected a file, a glob, a folder, or a list of these");
