@@ -43,7 +43,7 @@ uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) 
 uint64_t source_hash(uint64_t hash, const Source& source, const Shards& shards) {
   hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), source.format.hash(),
                   static_cast<uint64_t>(source.epochs.value_or(0)), static_cast<uint64_t>(source.tokens.value_or(0)),
-                  shards.files.size(), shards.whole ? 1u : 0u, hash_of(shards.prepared)});
+                  shards.files.size(), shards.whole ? 1u : 0u, shards.prepared ? hash_of(*shards.prepared) : 0});
   for (size_t i = 0; i < shards.files.size(); ++i)
     hash = hash_of({hash, hash_of(shards.files[i].filename().string()), static_cast<uint64_t>(shards.bytes[i])});
   return hash;

@@ -26,8 +26,8 @@ class RecordWalk::Reader {
  public:
   Reader(const Unit& unit, Format format, const WalkOrder& order, int64_t epoch, const Cursor& from)
       : unit_(unit), epoch_(epoch), place_(from), number_(std::max(from.record, unit.first)) {
-    if (unit.prepared())
-      tokens_.emplace(unit.file, number_, unit.first + unit.count, order.block_bytes);
+    if (unit.prepared)
+      tokens_.emplace(unit, number_, order.block_bytes);
     else if (!unit.scan)
       reader_.emplace(unit.file, format, from);
   }

@@ -58,7 +58,7 @@ Shards find_prepared_shards(const std::filesystem::path& folder, const Tokenizer
   const TokenIndex index = TokenIndex::read(folder);
   require_usable(index, folder, tokenizer);
   Shards shards;
-  shards.prepared = index.fingerprint;
+  shards.prepared = std::make_shared<const std::string>(index.fingerprint);
   for (const TokenIndex::Shard& shard : index.shards) {
     shards.files.push_back(folder / shard.file);
     shards.bytes.push_back(shard.bytes);
@@ -84,7 +84,8 @@ std::vector<std::vector<Unit>> deal_prepared(const Shards& shards, StreamRange s
   std::vector<Unit> units;
   for (size_t file = 0; file < shards.files.size(); ++file)
     for (int64_t first = 0; first < shards.records[file]; first += shards.run)
-      units.push_back({shards.files[file], first, 1, nullptr, std::min(shards.run, shards.records[file] - first)});
+      units.push_back(
+          {shards.files[file], first, 1, nullptr, std::min(shards.run, shards.records[file] - first), shards.prepared});
   std::vector<std::vector<Unit>> hands(static_cast<size_t>(streams.end - streams.begin));
   for (const int64_t unit : permutation(std::ssize(units), key)) {
     const int64_t stream = dealt++ % streams.of;

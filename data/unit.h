@@ -18,7 +18,7 @@ struct Unit {
   int64_t first = 0, stride = 1;
   std::shared_ptr<FileScan> scan = {};  // shared with the other streams of this rank; none where stride is 1
   int64_t count = 0;
-  bool prepared() const { return count > 0; }
+  std::shared_ptr<const std::string> prepared = {};  // the fingerprint of prepared data
 };
 
 /// The files of a source as they are dealt to the streams, known without reading more than 16 MiB.
@@ -27,8 +27,8 @@ struct Shards {
   std::vector<int64_t> bytes;    // of each file, as it lies on the disk
   std::vector<int64_t> records;  // of each file, if the source is small: it was read once, so that what is broken shows
   bool whole = false;            // each file goes to one stream; otherwise each record does
-  std::string prepared = {};     // the fingerprint of prepared data, which is dealt in runs of `run` documents
-  int64_t run = 0;
+  std::shared_ptr<const std::string> prepared = {};  // the fingerprint of prepared data, which is
+  int64_t run = 0;                                   // dealt in runs of so many documents
 };
 
 /// Files go out whole where there are as many as streams and more than a few. Throws DataError.

@@ -23,9 +23,9 @@ class AllDocuments {
       if (source.format.prepared()) {
         const Shards shards = find_prepared_shards(TokenIndex::folder_of(source.path), tokenizer, 1);
         for (size_t i = 0; i < shards.files.size(); ++i)
-          files_.push_back({shards.files[i], source.format, shards.records[i]});
+          files_.push_back({{shards.files[i], 0, 1, nullptr, shards.records[i], shards.prepared}, source.format});
       } else {
-        for (const auto& file : expand(source.path)) files_.push_back({file, source.format, 0});
+        for (const auto& file : expand(source.path)) files_.push_back({{file}, source.format});
       }
     }
   }
@@ -45,19 +45,18 @@ class AllDocuments {
 
  private:
   struct File {
-    std::filesystem::path path;
+    Unit unit;
     Format format;
-    int64_t prepared;  // documents; 0: a raw file
   };
 
   void open(const File& file) {
     constexpr size_t bytes_at_once = 1 << 20;
     raw_.reset();
     prepared_.reset();
-    if (file.prepared > 0)
-      prepared_.emplace(file.path, 0, file.prepared, bytes_at_once);
+    if (file.unit.prepared)
+      prepared_.emplace(file.unit, 0, bytes_at_once);
     else
-      raw_.emplace(file.path, file.format);
+      raw_.emplace(file.unit.file, file.format);
   }
 
   bool read(Record& record) {

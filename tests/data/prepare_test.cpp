@@ -201,6 +201,13 @@ TEST_F(PreparedLoaderTest, is_validation_data_too) {
   }
 }
 
+TEST_F(PreparedLoaderTest, refuses_shards_of_other_data) {
+  TokenIndex index = TokenIndex::read(work_.path("out"));
+  index.fingerprint = "0123456789abcdef";
+  index.write(work_.path("out"));
+  EXPECT_THAT(data_error([&] { loader().next(); }), HasSubstr("belongs to other data than its index.json"));
+}
+
 TEST_F(PreparedLoaderTest, refuses_another_tokenizer_missing_shards_and_other_sizes) {
   TokenIndex index = TokenIndex::read(work_.path("out"));
   index.tokenizer = "/models/other";
