@@ -2,10 +2,12 @@
 #include <gmock/gmock.h>
 
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 
 #include "data/loader.h"
+#include "data/prepare.h"
 #include "tests/data/support.h"
 
 namespace lmnet {
@@ -13,6 +15,7 @@ namespace {
 
 using test::TempFolder;
 
+/// Raw data, or the same prepared.
 class LoaderOrderTest : public testing::Test {
  protected:
   LoaderOrderTest() {
@@ -21,6 +24,22 @@ class LoaderOrderTest : public testing::Test {
     folder_.write("plain.jsonl", test::c4_lines("p", 0, 333));
     sources_ = {{folder_.path("shard-*"), parse_format("c4"), 0.7, {}, {}},
                 {folder_.path("plain.jsonl"), parse_format("c4"), 0.3, {}, {}}};
+  }
+
+  /// Tokenises the sources, which are then folders.
+  void prepare() {
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      const std::string folder = folder_.path(fmt::format("prepared-{}", i));
+      Preparation preparation(expand(sources_[i].path), sources_[i].format, *tokenizer_, folder);
+      preparation.shard_tokens = preparation.batch_bytes = 2000;
+      std::vector<int64_t> files(preparation.files.size());
+      std::iota(files.begin(), files.end(), 0);
+      begin_preparation(preparation);
+      prepare_files(preparation, files, 2, [](const PreparationProgress&) {});
+      finish_preparation(preparation);
+      sources_[i].path = folder;
+      sources_[i].format = parse_format("prepared");
+    }
   }
 
   std::vector<Loader> loaders(int ranks) const {
@@ -59,7 +78,16 @@ class LoaderOrderTest : public testing::Test {
       .seed = 5, .sequence_length = 24, .packing = true, .global_batch = 16, .streams = 8, .readers = 0};
 };
 
-TEST_F(LoaderOrderTest, is_the_same_for_any_number_of_replicas_and_readers) {
+class LoaderOrderOf : public LoaderOrderTest, public testing::WithParamInterface<bool> {
+ protected:
+  LoaderOrderOf() {
+    if (GetParam()) prepare();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Data, LoaderOrderOf, testing::Bool(),
+                         [](const auto& data) { return data.param ? "prepared" : "raw"; });
+
+TEST_P(LoaderOrderOf, is_the_same_for_any_number_of_replicas_and_readers) {
   constexpr size_t count = 10'000;
   const auto expected = sequences(1, 0, count);
   for (const int ranks : {1, 2, 4})
@@ -69,7 +97,7 @@ TEST_F(LoaderOrderTest, is_the_same_for_any_number_of_replicas_and_readers) {
     }
 }
 
-TEST_F(LoaderOrderTest, goes_on_exactly_after_50_stops_at_random_points_on_random_numbers_of_ranks_and_readers) {
+TEST_P(LoaderOrderOf, goes_on_exactly_after_50_stops_at_random_points_on_random_numbers_of_ranks_and_readers) {
   std::mt19937 random(11);
   const auto any = [&](std::initializer_list<int> values) { return values.begin()[random() % values.size()]; };
   std::vector<std::string> found;
@@ -155,6 +183,22 @@ TEST_F(LoaderOrderTest, takes_every_record_of_whole_shards_once_an_epoch) {
   EXPECT_EQ(times.size(), 480u);
   for (const auto& [name, count] : times) EXPECT_EQ(count, 1) << name;
   EXPECT_THAT(test::data_error([&] { all[0].next(); }), testing::HasSubstr("the training data is used up"));
+}
+
+TEST_F(LoaderOrderTest, takes_every_document_of_prepared_data_once_an_epoch) {
+  sources_.erase(sources_.begin());
+  prepare();
+  sources_[0].epochs = 1;
+  options_ = {.seed = 1, .sequence_length = 40, .packing = false, .global_batch = 9, .streams = 9, .readers = 0};
+  std::map<std::string, int> times;
+  for (Loader& stream : loaders(9)) {
+    const auto take_all = [&] {
+      while (true) ++times[tokenizer_->decode(stream.next().tokens)];
+    };
+    EXPECT_THAT(test::data_error(take_all), testing::HasSubstr("the training data is used up"));
+  }
+  EXPECT_EQ(times.size(), 333u);
+  for (const auto& [text, count] : times) EXPECT_EQ(count, 1) << text;
 }
 
 TEST_F(LoaderOrderTest, tells_what_is_wrong_when_the_rows_before_it_are_taken) {

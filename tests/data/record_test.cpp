@@ -281,6 +281,29 @@ TEST(Gzip, cut_off_anywhere_is_told_with_file_and_record) {
   }
 }
 
+TEST(Gzip, cut_off_at_every_hundredth_byte_gives_the_records_before_and_says_so) {
+  SKIP_WITHOUT(sample("c4/en"));
+  TempFolder folder;
+  const auto shard = sample("c4/en/c4-train.00001-of-00004.json.gz");
+  const std::string whole = test::read_file(shard);
+  const std::vector<Record> all = all_records(shard, parse_format("c4"));
+  int64_t before = 0;
+  for (size_t size = 100; size < whole.size(); size += 100) {
+    const std::string file = folder.write_bytes("cut.json.gz", whole.substr(0, size));
+    int64_t read = 0;
+    const std::string error = data_error([&] {
+      read_records(file, parse_format("c4"), [&](int64_t number, Record&& record) {
+        EXPECT_EQ(record.answer, all.at(static_cast<size_t>(number)).answer);
+        return ++read > 0;
+      });
+    });
+    ASSERT_THAT(error, testing::StartsWith(fmt::format("{}: record {}: broken gzip", file, read)));
+    ASSERT_GE(read, before);
+    before = read;
+  }
+  EXPECT_GT(before, std::ssize(all) - 3);
+}
+
 TEST(Gzip, tells_how_many_records_of_a_cut_off_shard_were_whole) {
   SKIP_WITHOUT(sample("c4/en"));
   TempFolder folder;
