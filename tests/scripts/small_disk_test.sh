@@ -97,8 +97,8 @@ ends_well locked.log
 echo "ok: a read-only disk"
 
 # One rank may not write as much as its files take (as with a quota).
-begin limited
-until_said 'update 1/' limited.log
+LMNET_FAULT='rank=0 phase=step update=3 action=sleep seconds=3' begin limited checkpoint.every=30u
+until_said 'LMNET_FAULT: rank 0' limited.log
 for process in /proc/[0-9]*; do
   if [ "$(readlink "$process/cwd")" = "$work" ] && [ "$(cat "$process/comm")" = lmnet ] &&
     tr '\0' '\n' <"$process/environ" | grep -qx OMPI_COMM_WORLD_RANK=1; then
