@@ -37,6 +37,14 @@ model:
   classes: 0
   adapters: []
   precision: bf16
+  load:
+    edges: none
+    vertices: none
+    embeddings: none
+    head: none
+    prefix: none
+    all: none
+    allow: []
 data:
   tokenizer: auto
   sequence_length: 16
