@@ -19,13 +19,19 @@ constexpr size_t block_records = 1024;
   throw DataError(fmt::format("{}: is shorter than the stored position in it; was it changed?", unit.file.string()));
 }
 
+/// The unit's first record that is `record` or lies behind it: a place may be that of a bad record of another stream.
+int64_t first_from(const Unit& unit, int64_t record) {
+  const int64_t beyond = std::max<int64_t>(0, record - unit.first);
+  return unit.first + (beyond + unit.stride - 1) / unit.stride * unit.stride;
+}
+
 }  // namespace
 
 /// The records of one unit from a place on.
 class RecordWalk::Reader {
  public:
   Reader(const Unit& unit, Format format, const WalkOrder& order, int64_t epoch, const Cursor& from)
-      : unit_(unit), epoch_(epoch), place_(from), number_(std::max(from.record, unit.first)) {
+      : unit_(unit), epoch_(epoch), place_(from), number_(first_from(unit, from.record)) {
     if (unit.prepared)
       tokens_.emplace(unit, number_, order.block_bytes);
     else if (!unit.scan)

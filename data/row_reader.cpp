@@ -51,10 +51,10 @@ void TextRowReader::check_size(size_t bytes, std::string_view cause) {
 
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& file, const Format& format) {
   const FormatSpec& spec = format.spec();
-  if (spec.rows == RowLayout::paragraphs) return std::make_unique<Paragraphs>(file);
-  if (spec.rows == RowLayout::lines) return std::make_unique<Lines>(file, spec);
   const std::string kind = kind_of_name(file);
   if (kind == ".parquet") return open_parquet(file, format.names());
+  if (spec.rows == RowLayout::paragraphs) return std::make_unique<Paragraphs>(file);
+  if (spec.rows == RowLayout::lines) return std::make_unique<Lines>(file, spec);
   if (kind == ".csv" || kind == ".tsv")
     return std::make_unique<CsvRows>(file, kind == ".csv" ? ',' : '\t', spec.header);
   return open_json(file, kind == ".json");

@@ -47,6 +47,9 @@ void SkippedLog::open(const std::filesystem::path& file) {
   file_ = file;
   if (!whole.empty()) write_text(file_, whole);
   write();
+  if (std::ssize(known_) > limit_)
+    throw DataError(fmt::format("{} lists {} bad records, data.bad_record_limit is {}: raise it to go on",
+                                file_.string(), known_.size(), limit_));
 }
 
 int64_t SkippedLog::add(Communicator& world, const std::vector<SkippedRecord>& met) {

@@ -18,7 +18,8 @@ class SkippedLog {
  public:
   explicit SkippedLog(int64_t limit) : limit_(limit) {}
 
-  /// On rank 0: from here on there is a file, and what it lists counts. Throws CheckpointError.
+  /// On rank 0: from here on there is a file, and what it lists counts. Throws CheckpointError, and
+  /// DataError where that is more than the limit.
   void open(const std::filesystem::path& file);
 
   /// Adds what this rank has met; says how many of all ranks' are new. Collective; throws AgreedError above the limit.

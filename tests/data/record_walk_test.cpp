@@ -48,6 +48,36 @@ TEST(RecordWalk, gives_every_record_once_an_epoch_and_each_epoch_another_order) 
   EXPECT_EQ(std::adjacent_find(first.begin(), first.end()), first.end());
 }
 
+TEST(RecordWalk, goes_on_at_its_own_records_where_bad_ones_of_another_stream_lie_between) {
+  TempFolder folder;
+  std::string lines = test::c4_lines("a", 0, 200);
+  for (const int bad : {10, 11, 32, 34, 58, 100})
+    lines.replace(lines.find(fmt::format("a:{}.", bad)) - 8, 6, "\"txet\"");
+  const auto file = folder.write("a.jsonl", lines);
+  const Format format = parse_format("c4").skipping_bad_records(10);
+  WalkOrder small = order(3);
+  small.block_bytes = 60;  // a few records
+  for (const int64_t stream : {0, 1}) {
+    const auto walk = [&] {
+      return RecordWalk({{file, stream, 2, std::make_shared<FileScan>(file, format, std::vector<bool>{true, true})}},
+                        format, small);
+    };
+    RecordWalk whole = walk();
+    std::vector<RecordWalk::Place> places;
+    std::vector<std::string> texts;
+    for (int i = 0; i < 90; ++i) {
+      places.push_back(whole.place());
+      texts.push_back(read(whole, 1).front());
+    }
+    for (size_t i = 0; i < places.size(); ++i) {
+      RecordWalk again = walk();
+      again.go(places[i]);
+      const auto rest = read(again, static_cast<int>(texts.size() - i));
+      ASSERT_TRUE(std::equal(rest.begin(), rest.end(), texts.begin() + static_cast<std::ptrdiff_t>(i))) << i;
+    }
+  }
+}
+
 TEST(RecordWalk, ends_a_block_at_so_many_bytes_of_text) {
   TempFolder folder;
   std::string lines;
