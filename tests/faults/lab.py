@@ -138,8 +138,13 @@ class Hosts:
             cluster("host-exec.sh", host, "pkill", {"kill": "-KILL", "stop": "-STOP"}[kind], "-x", "lmnet")
         elif kind == "slow":
             cluster("netns-fault.sh", "rate", host, "10")
-        elif kind in ("cut", "freeze", "crash", "off"):
-            cluster("netns-fault.sh", {"freeze": "stop"}.get(kind, kind), host)
+        elif kind == "freeze":
+            try:
+                cluster("netns-fault.sh", "stop", host)
+            except subprocess.CalledProcessError:  # a process of the host ended as it was to be stopped
+                cluster("netns-fault.sh", "stop", host)
+        elif kind in ("cut", "crash", "off"):
+            cluster("netns-fault.sh", kind, host)
 
 
 def write_table(table):
