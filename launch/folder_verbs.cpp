@@ -6,8 +6,8 @@
 #include "launch/verb.h"
 #include "trainer/hugging_face/export.h"
 #include "trainer/hugging_face/import.h"
-#include "trainer/inspect.h"
-#include "trainer/inspect_data.h"
+#include "trainer/inspect/data.h"
+#include "trainer/inspect/inspect.h"
 #include "trainer/prepare.h"
 
 namespace lmnet {

@@ -16,10 +16,10 @@
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/config/config.h"
 #include "trainer/describe.h"
-#include "trainer/run_folder.h"
-#include "trainer/run_lease.h"
+#include "trainer/run/folder.h"
+#include "trainer/run/lease.h"
+#include "trainer/run/stop_wish.h"
 #include "trainer/schedule.h"
-#include "trainer/stop_wish.h"
 
 namespace lmnet {
 namespace {

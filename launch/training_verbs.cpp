@@ -5,12 +5,12 @@
 
 #include "launch/ranks.h"
 #include "launch/verb.h"
-#include "trainer/bench.h"
+#include "trainer/bench/bench.h"
 #include "trainer/build_id.h"
 #include "trainer/config/config.h"
-#include "trainer/run_check.h"
-#include "trainer/same_start.h"
-#include "trainer/signals.h"
+#include "trainer/run/check.h"
+#include "trainer/run/same_start.h"
+#include "trainer/run/signals.h"
 #include "trainer/together.h"
 #include "trainer/train.h"
 

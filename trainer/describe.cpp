@@ -9,7 +9,7 @@
 #include <map>
 
 #include "model/network.h"
-#include "trainer/module_cost.h"
+#include "trainer/cost/module.h"
 
 namespace lmnet {
 

@@ -12,7 +12,7 @@
 
 namespace lmnet {
 
-/// What ranks have come to with a checkpoint that is written beside the updates (trainer/checkpointer.h).
+/// What ranks have come to with a checkpoint that is written beside the updates (trainer/saving/checkpointer.h).
 struct SaveVote {
   int finished = 0;  // this rank's part is over; summed over all ranks: how many are
   int failed = 0;    // and was in vain

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
-#include "trainer/saved_network.h"
+#include "trainer/saving/saved_network.h"
 
 namespace lmnet {
 

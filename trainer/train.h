@@ -5,7 +5,7 @@
 #include "parallel/communicator.h"
 #include "trainer/config/config.h"
 #include "trainer/device.h"
-#include "trainer/signals.h"
+#include "trainer/run/signals.h"
 
 namespace lmnet {
 

@@ -5,7 +5,7 @@
 
 #include "data/errors.h"
 #include "trainer/batch.h"
-#include "trainer/run_data.h"
+#include "trainer/run/data.h"
 #include "trainer/sources.h"
 
 namespace lmnet {
@@ -17,9 +17,8 @@ Validation::Validation(const Config& config, const Tokenizer& tokenizer, Mesh& m
     names_.push_back(source.name.empty() ? source.path.text() : source.name);
     std::vector<TokenBatch>& mine = batches_.emplace_back();
     if (mesh.vp_rank != 0) continue;
-    std::vector<TokenBatch> whole =
-        validation_batches({source}, tokenizer, row_shape(config), rows_, config.evaluate.batches * mesh.dp_size,
-                           &skipped_);
+    std::vector<TokenBatch> whole = validation_batches({source}, tokenizer, row_shape(config), rows_,
+                                                       config.evaluate.batches * mesh.dp_size, &skipped_);
     for (size_t i = mesh.dp_rank; i < whole.size(); i += mesh.dp_size) mine.push_back(std::move(whole[i]));
   }
 }

@@ -14,9 +14,9 @@
 #include "trainer/build_id.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/config/config.h"
-#include "trainer/run_check.h"
-#include "trainer/run_folder.h"
-#include "trainer/run_lease.h"
+#include "trainer/run/check.h"
+#include "trainer/run/folder.h"
+#include "trainer/run/lease.h"
 
 namespace lmnet::slurm {
 

@@ -11,8 +11,8 @@
 #include "model/network.h"
 #include "trainer/describe.h"
 #include "trainer/hugging_face/network_config.h"
-#include "trainer/run_check.h"
-#include "trainer/run_folder.h"
+#include "trainer/run/check.h"
+#include "trainer/run/folder.h"
 #include "trainer/schedule.h"
 #include "trainer/together.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "launch/sweep/run_view.h"
-#include "trainer/run_folder.h"
+#include "trainer/run/folder.h"
 
 namespace lmnet::sweep {
 

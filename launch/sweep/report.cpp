@@ -11,8 +11,8 @@
 
 #include "launch/sweep/run_view.h"
 #include "launch/sweep/status_table.h"
+#include "trainer/bench/measuring.h"
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/measuring.h"
 
 namespace lmnet::sweep {
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "launch/run_metrics.h"
-#include "trainer/run_folder.h"
+#include "trainer/run/folder.h"
 
 namespace lmnet::sweep {
 

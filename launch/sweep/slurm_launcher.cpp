@@ -13,7 +13,7 @@
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/clock.h"
-#include "trainer/run_folder.h"
+#include "trainer/run/folder.h"
 
 namespace lmnet::sweep {
 namespace {

@@ -20,7 +20,7 @@
 #include "trainer/checkpoint/file_io.h"
 #include "trainer/clock.h"
 #include "trainer/describe.h"
-#include "trainer/signals.h"
+#include "trainer/run/signals.h"
 #include "trainer/terminal.h"
 
 namespace lmnet::sweep {

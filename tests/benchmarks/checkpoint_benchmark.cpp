@@ -17,8 +17,8 @@
 #include "parallel/thread_communicator.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/checkpointer.h"
 #include "trainer/clock.h"
+#include "trainer/saving/checkpointer.h"
 
 namespace lmnet {
 namespace {

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/run_folder.h"
+#include "trainer/run/folder.h"
 
 namespace lmnet::sweep {
 namespace {

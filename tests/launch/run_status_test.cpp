@@ -6,12 +6,12 @@
 
 #include "launch/slurm/submit.h"
 #include "model/graph/errors.h"
-#include "tests/trainer/checkpoint_helpers.h"
-#include "tests/trainer/config_helpers.h"
+#include "tests/trainer/checkpoint/helpers.h"
+#include "tests/trainer/config/helpers.h"
 #include "trainer/checkpoint/file_io.h"
-#include "trainer/run_folder.h"
-#include "trainer/run_lease.h"
-#include "trainer/stop_wish.h"
+#include "trainer/run/folder.h"
+#include "trainer/run/lease.h"
+#include "trainer/run/stop_wish.h"
 
 namespace lmnet {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "model/network.h"
-#include "tests/trainer/config_helpers.h"
+#include "tests/trainer/config/helpers.h"
 
 namespace lmnet {
 namespace {

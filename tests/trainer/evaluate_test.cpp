@@ -10,7 +10,7 @@
 #include "data/format_file.h"
 #include "data/loader.h"
 #include "tests/samples.h"
-#include "tests/trainer/saved_network_helpers.h"
+#include "tests/trainer/saving/helpers.h"
 #include "trainer/batch.h"
 #include "trainer/generation/generate.h"
 #include "trainer/together.h"

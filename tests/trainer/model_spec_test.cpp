@@ -9,8 +9,8 @@
 
 #include "model/errors.h"
 #include "model/hugging_face.h"
-#include "tests/trainer/config_helpers.h"
-#include "tests/trainer/saved_network_helpers.h"
+#include "tests/trainer/config/helpers.h"
+#include "tests/trainer/saving/helpers.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/tokenizer_files.h"
 

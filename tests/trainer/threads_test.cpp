@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tests/trainer/checkpoint_helpers.h"
+#include "tests/trainer/checkpoint/helpers.h"
 #include "trainer/checkpoint/file_io.h"
 
 namespace lmnet {

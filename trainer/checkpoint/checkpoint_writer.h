@@ -15,7 +15,7 @@
 
 namespace lmnet {
 
-/// Called at points of a save where tests break it (trainer/fault_hook.h).
+/// Called at points of a save where tests break it (trainer/run/fault_hook.h).
 using SavePoint = std::function<void(const char*)>;
 
 /// Writes one checkpoint, all ranks together. It grows under a temporary name, so that there is never a part of one

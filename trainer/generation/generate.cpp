@@ -10,7 +10,7 @@
 #include "data/utf8.h"
 #include "model/graph/errors.h"
 #include "trainer/clock.h"
-#include "trainer/signals.h"
+#include "trainer/run/signals.h"
 #include "trainer/together.h"
 
 namespace lmnet {

@@ -8,7 +8,7 @@
 
 #include "trainer/generation/prompt.h"
 #include "trainer/generation/sampler.h"
-#include "trainer/saved_network.h"
+#include "trainer/saving/saved_network.h"
 
 namespace lmnet {
 

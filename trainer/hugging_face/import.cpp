@@ -22,8 +22,8 @@
 #include "trainer/hugging_face/network_config.h"
 #include "trainer/hugging_face/reference_weights.h"
 #include "trainer/new_folder.h"
-#include "trainer/run_state.h"
-#include "trainer/saved_tensors.h"
+#include "trainer/run/state.h"
+#include "trainer/saving/saved_tensors.h"
 #include "trainer/tokenizer_files.h"
 
 namespace lmnet {

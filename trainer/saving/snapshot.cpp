@@ -1,0 +1,104 @@
+#include "trainer/saving/snapshot.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "trainer/checkpoint/bulk_file.h"
+#include "trainer/checkpoint/crc32c.h"
+
+namespace lmnet {
+namespace {
+
+/// Copied at a time, so that its CRC is taken while it is in the processor's cache.
+constexpr size_t chunk_bytes = size_t{1} << 18;
+
+std::span<const std::byte> host_bytes(const at::Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+uint32_t copy_with_crc(std::span<const std::byte> from, std::span<std::byte> to) {
+  uint32_t crc = 0;
+  for (size_t at = 0; at < from.size(); at += chunk_bytes) {
+    const auto chunk = from.subspan(at, std::min(chunk_bytes, from.size() - at));
+    std::memcpy(to.data() + at, chunk.data(), chunk.size());
+    crc = crc32c(to.subspan(at, chunk.size()), crc);
+  }
+  return crc;
+}
+
+}  // namespace
+
+Snapshot::Snapshot(std::vector<SavedTensor> tensors, Copies copies) : tensors_(std::move(tensors)), copies_(copies) {
+  for (const SavedTensor& tensor : tensors_) {
+    places_.push_back(reserved_);
+    if (!tensor.source.is_cpu() && !before_) {
+      const at::Device device = tensor.source.device();
+      before_.emplace(device.type());
+      before_->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+    }
+    if (tensor.kind.empty()) continue;
+    size_ += tensor.what.bytes();
+    // Each begins at a page, which files like; small ones stand close.
+    const uint64_t unit = tensor.what.bytes() < page_bytes ? 64 : page_bytes;
+    reserved_ = (reserved_ + unit - 1) / unit * unit;
+    places_.back() = reserved_;
+    reserved_ += tensor.what.bytes();
+  }
+}
+
+void Snapshot::take(const std::stop_token& asked) {
+  if (copies_ != Copies::all) return;
+  memory_ = HostMemory(reserved_, /*pinned=*/before_.has_value());
+  for (size_t i = 0; i < tensors_.size() && !asked.stop_requested(); ++i) {
+    SavedTensor& tensor = tensors_[i];
+    if (tensor.kind.empty()) continue;
+    const std::span to = memory_.bytes().subspan(places_[i], tensor.what.bytes());
+    if (tensor.source.is_cpu()) {
+      tensor.what.crc32c = copy_with_crc(host_bytes(tensor.source), to);
+    } else {
+      copy_from_device(tensor.source, to);
+      tensor.what.crc32c = crc32c(to);
+    }
+    tensor.source.reset();
+  }
+}
+
+std::span<const std::byte> Snapshot::fetch(size_t i, std::map<std::string, uint32_t>& known) {
+  SavedTensor& tensor = tensors_[i];
+  if (tensor.kind.empty()) {  // frozen: nothing changes it
+    const auto [crc, unknown] = known.try_emplace(tensor.what.name, 0);
+    if (unknown) crc->second = crc32c(host_bytes(tensor.source.cpu()));
+    tensor.what.crc32c = crc->second;
+    return {};
+  }
+  std::span<const std::byte> bytes;
+  if (copies_ == Copies::all) {
+    bytes = memory_.bytes().subspan(places_[i], tensor.what.bytes());
+  } else if (tensor.source.is_cpu()) {
+    bytes = host_bytes(tensor.source);
+    tensor.what.crc32c = crc32c(bytes);
+  } else {
+    memory_ = HostMemory(tensor.what.bytes(), /*pinned=*/true);
+    copy_from_device(tensor.source, memory_.bytes());
+    bytes = memory_.bytes();
+    tensor.what.crc32c = crc32c(bytes);
+  }
+  if (!tensor.reference.empty()) known[tensor.what.name] = tensor.what.crc32c;
+  return bytes;
+}
+
+/// Returns when it is there.
+void Snapshot::copy_from_device(const at::Tensor& source, std::span<std::byte> to) const {
+  const c10::impl::VirtualGuardImpl device(source.device().type());
+  const c10::Stream stream = device.getStreamFromGlobalPool(source.device(), /*isHighPriority=*/false);
+  before_->block(stream);
+  const c10::StreamGuard guard(stream);
+  at::from_blob(to.data(), source.sizes(), source.options().device(at::kCPU)).copy_(source);
+}
+
+}  // namespace lmnet
