@@ -13,9 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// What a pair of ranks exchanges at a time: MPI counts are int, and every part that ends shows that the other is
-/// alive.
-constexpr size_t part_bytes = size_t{8} << 20;
 /// How long a failure may take to reach the other ranks.
 constexpr auto telling_time = 1s;
 /// Ranks that find a failure so soon after each other have found the same.
@@ -28,11 +25,6 @@ constexpr auto listening_interval = 50ms;
 constexpr auto own_pause = 1s;
 /// After which nothing more is expected of what was under way when all was closed.
 constexpr auto closing_silence = 500ms;
-
-void next_part(Packet& message) {
-  message.part = message.rest.first(std::min(part_bytes, message.rest.size()));
-  message.rest = message.rest.subspan(message.part.size());
-}
 
 std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));
@@ -269,7 +261,7 @@ void CommunicationThread::begin_stage(Queue& queue, SteadyClock::time_point now)
 }
 
 void CommunicationThread::post(Packet& message) {
-  next_part(message);
+  message.next_part();
   transport_->post(message);
 }
 

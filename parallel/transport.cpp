@@ -1,8 +1,17 @@
 #include "parallel/transport.h"
 
+#include <algorithm>
+
 #include "parallel/errors.h"
 
 namespace lmnet {
+namespace {
+
+/// What a pair of ranks exchanges at a time: MPI counts are int, and every part that ends shows that the other is
+/// alive.
+constexpr size_t part_bytes = size_t{8} << 20;
+
+}  // namespace
 
 void Bell::ring() {
   {
@@ -23,6 +32,11 @@ void Failure::raise() const {
     throw CommunicationError(cause);
   }
   throw RankFailed(rank, code, cause);
+}
+
+void Packet::next_part() {
+  part = rest.first(std::min(part_bytes, rest.size()));
+  rest = rest.subspan(part.size());
 }
 
 }  // namespace lmnet

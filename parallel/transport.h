@@ -50,6 +50,9 @@ struct Packet {
   size_t total = 0;
   std::string_view collective{};
   bool done = false;
+
+  /// Takes the next part off the rest.
+  void next_part();
 };
 
 /// What the other end said of a message whose part has moved.

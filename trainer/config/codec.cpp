@@ -76,6 +76,10 @@ Codec<int64_t> whole(int64_t least, int64_t most) {
           [](const int64_t& value) { return Node::plain(fmt::format("{}", value)); }};
 }
 
+Codec<int> small_whole(int64_t least) {
+  return cast<int>(whole(least, std::numeric_limits<int>::max()));
+}
+
 Range above_zero() {
   return {"a number above 0", [](double value) { return value > 0; }};
 }
@@ -110,6 +114,19 @@ Codec<Span> length(std::vector<Span::Unit> units, bool zero) {
             return *span;
           },
           [](const Span& value) { return Node::plain(to_string(value)); }};
+}
+
+Codec<TextOrMapping> text_or_mapping(const std::string& allowed) {
+  return {allowed,
+          [=](const Node& node, const std::string& path) -> TextOrMapping {
+            if (node.kind == Node::Kind::map && !node.items.empty()) return {"", to_json(node).dump()};
+            if (node.kind != Node::Kind::scalar || node.text.empty()) refuse(node, path, allowed);
+            return {node.text, ""};
+          },
+          [](const TextOrMapping& value) {
+            if (!value.json.empty()) return from_json(nlohmann::ordered_json::parse(value.json));
+            return value.text.empty() ? Node{} : Node::word(value.text);
+          }};
 }
 
 Codec<std::vector<std::string>> empty_list() {

@@ -46,6 +46,8 @@ template <class T>
 Codec<T> one_of(std::vector<std::pair<std::string, T>> values);
 Codec<bool> boolean();
 Codec<int64_t> whole(int64_t least, int64_t most = std::numeric_limits<int64_t>::max());
+/// One that fits an int.
+Codec<int> small_whole(int64_t least);
 
 /// What a floating-point number may be; `allowed` says it in words.
 struct Range {
@@ -59,6 +61,12 @@ Codec<double> real(Range range);
 
 /// A Span in one of these units; above 0 unless `zero` is allowed.
 Codec<Span> length(std::vector<Span::Unit> units, bool zero = false);
+
+/// A value of a Config that is text or a mapping kept as JSON text.
+struct TextOrMapping {
+  std::string text, json;
+};
+Codec<TextOrMapping> text_or_mapping(const std::string& allowed);
 
 /// A list that can only be empty so far.
 Codec<std::vector<std::string>> empty_list();
