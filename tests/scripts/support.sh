@@ -65,3 +65,20 @@ log: {every: 1u}
 checkpoint: {every: 10u}
 YAML
 }
+
+# topologies.yaml: a sweep of six topologies and two seeds over tiny.yaml, on two ranks.
+make_sweep() {
+  cat >topologies.yaml <<'YAML'
+base: tiny.yaml
+ranks: 2
+seeds: 2
+set:
+  data.validation: [{path: data/text.jsonl, format: c4}]
+  evaluate.every: 8u
+  evaluate.batches: 2
+  checkpoint.every: 4u
+  train.stages[0].until: 8u
+  train.stages[1].until: 16u
+grid: {model.topology: [1-1, 1-2-1, 1-2-2-1, 1-3-1, 1-3-3-1, 1-1-1]}
+YAML
+}

@@ -24,20 +24,8 @@ out=$("$cluster/slurm-up.sh" -c 4) || exit 77
 eval "$out"
 login() { "$cluster/host-exec.sh" h1 "$@"; }
 
-cat >topologies.yaml <<'YAML'
-base: tiny.yaml
-ranks: 2
-jobs: 2
-seeds: 2
-set:
-  data.validation: [{path: data/text.jsonl, format: c4}]
-  evaluate.every: 8u
-  evaluate.batches: 2
-  checkpoint.every: 4u
-  train.stages[0].until: 8u
-  train.stages[1].until: 16u
-grid: {model.topology: [1-1, 1-2-1, 1-2-2-1, 1-3-1, 1-3-3-1, 1-1-1]}
-YAML
+make_sweep
+echo 'jobs: 2' >>topologies.yaml
 sweep=("$lmnet" sweep topologies.yaml --launcher slurm --slurm '--nodes=2 --ntasks-per-node=1')
 
 done_runs() {

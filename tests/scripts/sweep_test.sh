@@ -7,19 +7,7 @@
 make_config
 export OMP_NUM_THREADS=1
 
-cat >topologies.yaml <<'YAML'
-base: tiny.yaml
-ranks: 2
-seeds: 2
-set:
-  data.validation: [{path: data/text.jsonl, format: c4}]
-  evaluate.every: 8u
-  evaluate.batches: 2
-  checkpoint.every: 4u
-  train.stages[0].until: 8u
-  train.stages[1].until: 16u
-grid: {model.topology: [1-1, 1-2-1, 1-2-2-1, 1-3-1, 1-3-3-1, 1-1-1]}
-YAML
+make_sweep
 
 # running: our processes that are still there.
 running() {
