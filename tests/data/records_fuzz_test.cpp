@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <random>
 
 #include "data/record_reader.h"
+#include "tests/data/mutator.h"
 #include "tests/data/support.h"
 
 namespace lmnet {
@@ -13,46 +13,15 @@ namespace {
 
 using test::TempFolder;
 
-/// Changes of bytes, and of what files of records are made of.
-class Mutator {
- public:
-  explicit Mutator(uint64_t seed) : random_(seed) {}
+using namespace std::string_view_literals;
 
-  size_t below(size_t count) { return static_cast<size_t>(random_() % count); }
-
-  void change(std::string& text) {
-    using namespace std::string_view_literals;
-    static constexpr std::string_view words[] = {
-        "\""sv,      "\\"sv,        "\\u"sv, "\\ud800"sv,   "\\u0000"sv,   "\xff"sv, "\xef\xbb\xbf"sv,
-        "\0"sv,      "\r\n"sv,      "\n"sv,  "\r"sv,        "{"sv,         "}"sv,    "["sv,
-        "]"sv,       ","sv,         ":"sv,   "null"sv,      "1e999"sv,     "-"sv,    "[[[["sv,
-        "{\"a\":"sv, "\"text\":"sv, "||"sv,  "\"role\":"sv, "\"\",\"\""sv, "\t"sv,   "  "sv,
-        "{{"sv,      "|lines"sv,    "?"sv,   "[-1]"sv};
-    const size_t at = below(text.size() + 1), length = std::min(text.size() - at, below(20));
-    switch (below(6)) {
-      case 0:
-        if (at < text.size()) text[at] = static_cast<char>(below(256));
-        break;
-      case 1:
-        text.erase(at, length);
-        break;
-      case 2:
-        text.insert(at, words[below(std::size(words))]);
-        break;
-      case 3:
-        text.replace(at, length, words[below(std::size(words))]);
-        break;
-      case 4:
-        text.insert(at, text.substr(at, below(200)));
-        break;
-      default:
-        if (below(4) == 0) text.resize(at);
-    }
-  }
-
- private:
-  std::mt19937_64 random_;
-};
+/// What files of records are made of.
+constexpr std::string_view words[] = {
+    "\""sv,      "\\"sv,        "\\u"sv, "\\ud800"sv,   "\\u0000"sv,   "\xff"sv, "\xef\xbb\xbf"sv,
+    "\0"sv,      "\r\n"sv,      "\n"sv,  "\r"sv,        "{"sv,         "}"sv,    "["sv,
+    "]"sv,       ","sv,         ":"sv,   "null"sv,      "1e999"sv,     "-"sv,    "[[[["sv,
+    "{\"a\":"sv, "\"text\":"sv, "||"sv,  "\"role\":"sv, "\"\",\"\""sv, "\t"sv,   "  "sv,
+    "{{"sv,      "|lines"sv,    "?"sv,   "[-1]"sv};
 
 struct Seed {
   std::string name, text, format;
@@ -111,7 +80,7 @@ TEST(RecordsFuzz, damaged_files_are_read_or_refused) {
     fails.push_back(parse_format(seed.format));
     skips.push_back(fails.back().skipping_bad_records(1000));
   }
-  Mutator mutate(6);
+  test::Mutator mutate(6, words);
   size_t whole = 0, skipping = 0;
   for (int i = 0; i < 3000; ++i) {
     const size_t which = mutate.below(all.size());
@@ -142,7 +111,7 @@ TEST(RecordsFuzz, damaged_files_are_read_or_refused) {
 
 TEST(RecordsFuzz, damaged_compression_is_read_to_the_damage) {
   const TempFolder folder;
-  Mutator mutate(7);
+  test::Mutator mutate(7, words);
   const std::string text = test::c4_lines("a", 0, 300);
   const std::string whole[] = {TempFolder::gzip_member(text), TempFolder::zstd_frame(text),
                                TempFolder::gzip_member(text.substr(0, 999)) + TempFolder::gzip_member(text.substr(999)),
@@ -159,7 +128,7 @@ TEST(RecordsFuzz, damaged_compression_is_read_to_the_damage) {
 
 TEST(RecordsFuzz, damaged_formats_are_read_or_refused) {
   const TempFolder folder;
-  Mutator mutate(8);
+  test::Mutator mutate(8, words);
   const std::string yaml = test::read_file(test::repository() / "data/formats.yaml");
   const std::string parts[] = {
       yaml.substr(yaml.find("sharegpt:"), 600), yaml.substr(yaml.find("\nmbpp:"), 700),

@@ -2,30 +2,34 @@
 // explains.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <random>
-
 #include "data/split_pattern.h"
 #include "tests/data/allocations.h"
+#include "tests/data/mutator.h"
 #include "tests/data/tokenizer_support.h"
 
 namespace lmnet {
 namespace {
 
+constexpr std::string_view words[] = {
+    "-1",      "2147483647",    "9223372036854775807", "1e308",   "null",       "true",    "[]",
+    "{}",      "\"\"",          "\"Sequence\"",        "[[[[",    "{\"type\":", "\\ud800", "\xff",
+    "\"NFC\"", "\"ByteLevel\"", "\"Regex\"",           "(a+)+",   "{999999}",   "\\p{",    "[^",
+    "]",       "\"id\":99999",  "\"added_tokens\":",   "\"a b\","};
+
 /// Small changes and such as confuse readers: of values, and of the text.
-class Mutator {
+class Damage {
  public:
-  explicit Mutator(uint64_t seed) : random_(seed) {}
+  explicit Damage(uint64_t seed) : mutator_(seed, words) {}
 
   std::string operator()(nlohmann::json json) {
     for (size_t times = below(4); times > 0; --times) change(json);
     std::string text = json.dump();
-    for (size_t times = below(3); times > 0; --times) change(text);
+    for (size_t times = below(3); times > 0; --times) mutator_.change(text, place(text));
     return text;
   }
 
  private:
-  size_t below(size_t count) { return static_cast<size_t>(random_() % count); }
+  size_t below(size_t count) { return mutator_.below(count); }
 
   void change(nlohmann::json& json) {
     static const nlohmann::json values[] = {-1,
@@ -61,36 +65,7 @@ class Mutator {
     return below(text.size() + 1);
   }
 
-  void change(std::string& text) {
-    static constexpr std::string_view words[] = {
-        "-1",      "2147483647",    "9223372036854775807", "1e308",   "null",       "true",    "[]",
-        "{}",      "\"\"",          "\"Sequence\"",        "[[[[",    "{\"type\":", "\\ud800", "\xff",
-        "\"NFC\"", "\"ByteLevel\"", "\"Regex\"",           "(a+)+",   "{999999}",   "\\p{",    "[^",
-        "]",       "\"id\":99999",  "\"added_tokens\":",   "\"a b\","};
-    const size_t at = place(text), length = std::min(text.size() - at, below(12));
-    switch (below(6)) {
-      case 0:
-        if (at < text.size()) text[at] = static_cast<char>(below(256));
-        break;
-      case 1:
-        text.erase(at, length);
-        break;
-      case 2:
-        text.insert(at, words[below(std::size(words))]);
-        break;
-      case 3:
-        text.replace(at, length, words[below(std::size(words))]);
-        break;
-      case 4:
-        text.insert(at, text.substr(at, below(200)));
-        break;
-      default:
-        if (below(20) == 0) text.resize(at);
-        if (!text.empty()) std::swap(text[below(text.size())], text[below(text.size())]);
-    }
-  }
-
-  std::mt19937_64 random_;
+  test::Mutator mutator_;
 };
 
 TEST(TokenizerFuzz, damaged_files_are_read_or_refused) {
@@ -101,11 +76,11 @@ TEST(TokenizerFuzz, damaged_files_are_read_or_refused) {
   const std::vector<nlohmann::json> seeds = {json, test::small_tokenizer(merges)};
   const std::string text = "the  th <t> 12345 e\xcc\x81\xff<|endoftext|>";
   const test::TempFolder folder;
-  Mutator mutate(4);
+  Damage damage(4);
   test::largest_allocation = 0;
   int read = 0;
   for (int i = 0; i < 4000; ++i) {
-    const std::string damaged = mutate(seeds[static_cast<size_t>(i) % seeds.size()]);
+    const std::string damaged = damage(seeds[static_cast<size_t>(i) % seeds.size()]);
     const std::string file = folder.write("tokenizer.json", damaged);
     try {
       const auto tokenizer = make_tokenizer(file);
