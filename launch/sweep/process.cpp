@@ -158,4 +158,15 @@ std::pair<int, std::string> output_of(const std::vector<std::string>& words) {
   return {exit_code_of(status), text};
 }
 
+std::vector<std::string> shell_words(const std::string& text) {
+  // What the shell has to say of its locale and the like comes before the first zero.
+  const std::string script = "set -- " + text + "\nprintf '\\0'; for word; do printf '%s\\0' \"$word\"; done";
+  const auto [code, output] = output_of({"bash", "-c", script});
+  if (code != 0) throw ConfigError(fmt::format("the options {} cannot be read: {}", text, output));
+  std::vector<std::string> words;
+  for (size_t begin = output.find('\0') + 1; begin < output.size(); begin += words.back().size() + 1)
+    words.emplace_back(output.c_str() + begin);
+  return words;
+}
+
 }  // namespace lmnet::sweep

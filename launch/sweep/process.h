@@ -48,4 +48,8 @@ std::filesystem::path launch_script(const std::string& name);
 /// What a program prints to its standard output, with its exit code; standard error is printed with it.
 std::pair<int, std::string> output_of(const std::vector<std::string>& words);
 
+/// The words of `text` as a shell takes them: `--time=4:00:00 --comment="two words"`. Throws ConfigError with what the
+/// shell says to a text that it refuses.
+std::vector<std::string> shell_words(const std::string& text);
+
 }  // namespace lmnet::sweep

@@ -88,14 +88,14 @@ class SlurmLauncher : public Launcher {
     for (int number = 1; path_exists(file = folder_.own() / fmt::format("array-{:03}.txt", number));) ++number;
     write_text(file, list);
     const fs::path script = launch_script("slurm/sweep.sbatch");
-    const auto [code, text] =
-        output_of({"bash", "-c",
-                   fmt::format("exec sbatch --parsable --ntasks={} --array=0-{}%{} --job-name=\"$0\" {} \"$@\"", ranks,
-                               array.size() - 1, options_.jobs, options_.sbatch),
-                   folder_.path().filename().string(), script.string(), script.parent_path().parent_path().string(),
-                   own_program().string(), file.string()});
-    if (code != 0) throw ConfigError(fmt::format("sbatch refused the runs: {}", text));
-    return slurm::job_number(text);
+    std::vector<std::string> words = {fmt::format("--ntasks={}", ranks),
+                                      fmt::format("--array=0-{}%{}", array.size() - 1, options_.jobs),
+                                      "--job-name=" + folder_.path().filename().string()};
+    const std::vector<std::string> more = shell_words(options_.sbatch);
+    words.insert(words.end(), more.begin(), more.end());
+    words.insert(words.end(),
+                 {script.string(), script.parent_path().parent_path().string(), own_program().string(), file.string()});
+    return slurm::submit_script(words);
   }
 
   Ended end_of(const std::string& name, const std::string& job) const {
