@@ -28,8 +28,7 @@ void print_error(const std::string& text) {
 /// Of two threads that end the process because of one failure, one says why.
 class LastWord {
  public:
-  /// For the communication thread, of what it has found: the main one may take long to unwind, and others may end this
-  /// process before.
+  /// Of what this rank has found: the main thread may take long to unwind, and others may end this process before.
   void tell(const CommunicationError& error) {
     if (!said_.test_and_set()) print_error(error.what());
   }
@@ -44,13 +43,7 @@ class LastWord {
   /// For the main thread: an error that not all ranks have, and perhaps no other.
   [[noreturn]] void end_job(const MpiRuntime& runtime, Communicator& world, const std::exception& error) {
     if (const auto* elsewhere = dynamic_cast<const RankFailed*>(&error)) end(elsewhere->code());
-    const bool names_itself =
-        dynamic_cast<const CommunicationError*>(&error) != nullptr && sentence(error).starts_with("rank ");
-    const std::string cause = names_itself ? sentence(error)
-                                           : fmt::format("rank {} on {}: {}", runtime.rank(),
-                                                         runtime.hosts()[runtime.rank()], sentence(error));
-    if (!said_.test_and_set()) print_error(cause);
-    world.fail(cause, exit_code(error));
+    fail_alone(world, runtime.hosts()[runtime.rank()], error);
     std::this_thread::sleep_for(kPartingTime);
     end(exit_code(error));
   }

@@ -104,6 +104,15 @@ Work CommunicationThread::start(std::shared_ptr<Operation> operation) {
 void CommunicationThread::fail(const std::string& cause, int code) noexcept {
   try {
     std::unique_lock lock(mutex_);
+    if (failure_ || request_) {
+      return;
+    }
+    if (tell_failure_) {
+      const TellFailure tell = tell_failure_;
+      lock.unlock();
+      tell(CommunicationError(cause));
+      lock.lock();
+    }
     if (!thread_.joinable()) {
       failure_ = std::make_shared<Failure>(Failure{.rank = rank_, .code = code, .cause = cause});
       return;

@@ -37,10 +37,12 @@ class CommunicationThread {
   Work start(std::shared_ptr<Operation> operation);
   /// The name and the time-out of what is started from now on.
   void enter(std::string phase, std::chrono::milliseconds timeout);
-  /// See Communicator::fail(). Returns when the others are told, or after little more than a second.
+  /// See Communicator::fail(). Returns when the others are told, or after little more than a second; at once where the
+  /// job has failed already.
   void fail(const std::string& cause, int code) noexcept;
-  /// `tell` is called by the communication thread with a failure that it has found, before it ends anything: the other
-  /// ranks know of it by then, and may end this process. Of several ranks that find one at the same moment, one tells.
+  /// `tell` is called with a failure that this rank has found: by fail() before the others know of it and may end this
+  /// process, by the communication thread with one of its own before it ends anything. Of several ranks whose threads
+  /// find one at the same moment, one tells.
   void tell_failures_with(TellFailure tell);
   /// `end` is called by the communication thread `grace` after a failure, when the process should be gone.
   void end_process_with(EndProcess end, std::chrono::milliseconds grace = std::chrono::seconds(5));

@@ -84,4 +84,12 @@ void together(Communicator& world, const std::function<void()>& work) {
   throw AgreedError(static_cast<int>(codes.item<int64_t>()), gather_texts(world, failure)[first]);
 }
 
+void fail_alone(Communicator& world, const std::string& host, const std::exception& error) {
+  if (world.size() == 1 || dynamic_cast<const AgreedError*>(&error) || dynamic_cast<const RankFailed*>(&error)) return;
+  const bool names_itself =
+      dynamic_cast<const CommunicationError*>(&error) != nullptr && sentence(error).starts_with("rank ");
+  world.fail(names_itself ? sentence(error) : fmt::format("rank {} on {}: {}", world.rank(), host, sentence(error)),
+             exit_code(error));
+}
+
 }  // namespace lmnet

@@ -36,4 +36,8 @@ std::vector<nlohmann::ordered_json> gather_json(Communicator& group, const nlohm
 /// fail alike.
 void together(Communicator& world, const std::function<void()>& work);
 
+/// Where one rank fails alone: tells people and the other ranks, before it has closed anything, which may take long.
+/// `host` is this rank's. Nothing of an error that the others have too. Local.
+void fail_alone(Communicator& world, const std::string& host, const std::exception& error);
+
 }  // namespace lmnet

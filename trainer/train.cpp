@@ -224,6 +224,7 @@ int Run::train() {
         run_.report.failed(error, run_.phases.describe(), run_.state.run.updates);
     } catch (const std::exception&) {  // the first cause is what counts
     }
+    fail_alone(world_, hosts_[world_.rank()], error);  // now: this rank may have to wait for its disk
     throw;
   }
 }

@@ -34,6 +34,11 @@ for phase in step checkpoint; do
   grep -q 'thrown on rank 1' runs/tiny/logs/rank-000.log || fail "the log of rank 0 does not name it"
 done
 
+# The others hear of it before the rank's disk is done with the checkpoint that it writes.
+LMNET_FAULT='rank=1 phase=save-snapshot action=sleep seconds=60; rank=1 phase=step update=6 action=throw' \
+  breaks 1 'rank 1 on .*thrown on rank 1' -np 2 "$lmnet" "${common[@]}"
+failed 1 'thrown on rank 1'
+
 # A rank that sleeps for longer than the time-out is as good as stopped; the phase is named.
 LMNET_FAULT='rank=1 phase=checkpoint action=sleep' breaks 4 'checkpoint of update 4' -np 2 "$lmnet" "${common[@]}"
 failed 4 'rank 1'

@@ -17,9 +17,14 @@
 namespace lmnet {
 
 FaultHook::FaultHook(const char* variable, int rank) {
-  if (variable == nullptr) return;
+  std::istringstream texts(variable == nullptr ? "" : variable);
+  for (std::string text; std::getline(texts, text, ';');)
+    if (Fault fault = parse(text); fault.rank == rank) faults_.push_back(std::move(fault));
+}
+
+FaultHook::Fault FaultHook::parse(const std::string& text) {
   Fault fault;
-  std::istringstream words(variable);
+  std::istringstream words(text);
   for (std::string word; words >> word;) {
     const size_t equals = std::min(word.find('='), word.size() - 1);
     const std::string key = word.substr(0, equals), value = word.substr(equals + 1);
@@ -37,12 +42,15 @@ FaultHook::FaultHook(const char* variable, int rank) {
       throw ConfigError(fmt::format("LMNET_FAULT: \"{}\" is not understood; unset the variable", word));
     }
   }
-  if (fault.rank == rank) fault_ = std::move(fault);
+  return fault;
 }
 
 void FaultHook::enter(std::string_view phase, int64_t update) {
-  if (!fault_ || fault_->phase != phase || update < fault_->update) return;
-  const Fault fault = *std::exchange(fault_, std::nullopt);
+  const auto due =
+      std::ranges::find_if(faults_, [&](const Fault& fault) { return fault.phase == phase && update >= fault.update; });
+  if (due == faults_.end()) return;
+  const Fault fault = std::move(*due);
+  faults_.erase(due);
   const std::string where = fmt::format("rank {} in phase {}, update {}", fault.rank, fault.phase, update);
   if (fault.action == "throw") throw std::runtime_error("LMNET_FAULT: thrown on " + where);
   if (fault.action == "kill") std::raise(SIGKILL);

@@ -1,12 +1,13 @@
 #pragma once
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lmnet {
 
-/// A fault on purpose, for tests (tests/faults). The environment variable LMNET_FAULT holds words `key=value`:
+/// Faults on purpose, for tests (tests/faults). The environment variable LMNET_FAULT holds words `key=value`, and a
+/// semicolon between two faults:
 ///   rank=1             where
 ///   phase=checkpoint   start, step, checkpoint or evaluation: when the rank enters one; or a point of a save:
 ///                      save-snapshot (taken), save-file (before each but the first), save-manifest (before it),
@@ -15,7 +16,7 @@ namespace lmnet {
 ///   action=throw       throw throws; sleep prints a line on the error output and sleeps; kill ends the process by
 ///                      SIGKILL
 ///   seconds=2          how long it sleeps; without it an hour
-/// It happens once. Where the variable is not set, nothing is done.
+/// Each happens once. Where the variable is not set, nothing is done.
 class FaultHook {
  public:
   /// Throws ConfigError for words it does not know.
@@ -29,7 +30,9 @@ class FaultHook {
     std::string phase, action;
     int64_t update = 0, seconds = 3600;
   };
-  std::optional<Fault> fault_;  // this rank's, until it has happened
+  static Fault parse(const std::string& text);
+
+  std::vector<Fault> faults_;  // this rank's that have not happened yet
 };
 
 }  // namespace lmnet

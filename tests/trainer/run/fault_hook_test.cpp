@@ -21,6 +21,15 @@ TEST(FaultHook, throws_once_in_its_phase_from_its_update_on) {
   EXPECT_NO_THROW(hook.enter("step", 5));
 }
 
+TEST(FaultHook, knows_several_faults_parted_by_semicolons) {
+  FaultHook hook(
+      "rank=1 phase=step update=3 action=throw; rank=0 phase=start action=throw;rank=1 phase=step action=throw", 1);
+  EXPECT_NO_THROW(hook.enter("start", 0));
+  EXPECT_THROW(hook.enter("step", 1), std::runtime_error);
+  EXPECT_NO_THROW(hook.enter("step", 2));
+  EXPECT_THROW(hook.enter("step", 3), std::runtime_error);
+}
+
 TEST(FaultHook, refuses_words_that_it_does_not_know) {
   EXPECT_THROW(FaultHook("rank=1 action=burn", 1), ConfigError);
   EXPECT_THROW(FaultHook("rank", 0), ConfigError);
