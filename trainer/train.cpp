@@ -47,7 +47,10 @@ void Run::begin_stage() {
   run_.engine->begin_stage(parse_trains(stage));
   if (run_.state.in_stage.updates == 0) run_.guard.begin_stage();
   if (run_.resumed) {
-    together(run_.world, [&] { load_checkpoint(*run_.resumed, run_.engine->optimizer(), /*moments=*/true); });
+    together(run_.world, [&] {
+      load_checkpoint(*run_.resumed, run_.engine->optimizer(), /*moments=*/true,
+                      run_.report.task("loading the checkpoint"));
+    });
     run_.checkpointer->refer_to(
         frozen_weights(*run_.resumed, run_.resumed_update.has_value(), run_.config.checkpoint.frozen == "copy"));
     run_.report.say(
@@ -224,7 +227,7 @@ int Run::train() {
         run_.report.failed(error, run_.phases.describe(), run_.state.run.updates);
     } catch (const std::exception&) {  // the first cause is what counts
     }
-    fail_alone(world_, hosts_[world_.rank()], error);  // now: this rank may have to wait for its disk
+    fail_alone(run_.world, run_.hosts[run_.world.rank()], error);  // now: this rank may have to wait for its disk
     throw;
   }
 }

@@ -146,6 +146,7 @@ void build_network(OpenRun& run) {
       [&run] {
         if (run.lease) run.lease->require();
       });
+  run.checkpointer->show_with([&run](const std::string& name) { return run.report.task(name); });
   if (run.resumed_update) run.checkpointer->resumed_at(*run.resumed_update);
   if (run.resumed) return;
   // Master weights stand from here on, so that the backbone's are not rounded to bf16 first.

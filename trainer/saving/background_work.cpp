@@ -17,8 +17,17 @@ void BackgroundWork::start(std::function<void(const std::stop_token&)> work) {
     } catch (const std::exception& error) {
       failure_ = sentence(error);
     }
-    over_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    over_cv_.notify_all();
   });
+}
+
+bool BackgroundWork::wait_for(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return over_cv_.wait_for(lock, time, [this] { return over(); });
 }
 
 void BackgroundWork::stop() {

@@ -1,6 +1,9 @@
 #pragma once
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -23,11 +26,15 @@ class BackgroundWork {
 
   /// Whether the work is over, well or not, or none was ever begun.
   bool over() const { return over_; }
+  /// Waits until it is over, or no longer than that; whether it is.
+  bool wait_for(std::chrono::milliseconds time);
   /// Waits until it is over; why it failed, empty if it did not.
   const std::string& failure();
 
  private:
   std::atomic<bool> over_ = true;
+  std::mutex mutex_;
+  std::condition_variable over_cv_;
   std::string failure_;  // written by the thread before it is over
   std::jthread thread_;
 };

@@ -72,7 +72,9 @@ struct Checkpointer::Saving {
   std::map<std::string, ManifestReference> references;
   Snapshot snapshot;
   std::map<std::string, std::string> texts;
-  uint64_t bytes = 0;  // of all ranks' tensors
+  uint64_t bytes = 0;                 // of all ranks' tensors
+  std::atomic<uint64_t> written = 0;  // of this rank's
+  Advance advance;                    // of the bar, in MB
   Clock::time_point start = Clock::now();
   bool beside;       // the training, which goes on meanwhile
   std::string note;  // what went wrong beside it, on rank 0
@@ -107,11 +109,19 @@ struct Checkpointer::Saving {
       const bool refers = !tensor.reference.empty();
       const std::span<const std::byte> content = snapshot.fetch(i, checksums);
       if (!tensor.kind.empty()) (refers ? *copy : writer).add(tensor.kind, tensor.what, content);
+      written += content.size();
       if (refers) writer.refer(tensor.what, tensor.reference, references.at(tensor.reference));
     }
     if (asked.stop_requested()) return;
     if (copy) copy->hand_in(asked);
     if (!asked.stop_requested()) writer.hand_in(asked);
+  }
+
+  /// On the thread that trains, while the files are written; `over` takes the bar away.
+  void show(bool over = false) const {
+    constexpr uint64_t megabyte = 1'000'000;
+    const auto all = static_cast<int64_t>(snapshot.size() / megabyte) + 1;
+    if (step == Step::writing) advance(over ? all : static_cast<int64_t>(written / megabyte), all);
   }
 
   /// The copy comes first: a checkpoint never refers to what is not there.
@@ -222,6 +232,7 @@ void Checkpointer::begin(const RunState& state, const std::vector<StreamState>& 
       state, std::move(manifest), CheckpointWriter(dir_ / folder_name(state.run.updates), world().rank(), at_point),
       saved_tensors(engine_.optimizer(), engine_.mesh(), frozen_.reference_of, makes_copy ? kFrozenCopy : ""), copies);
   Saving& saving = *saving_;
+  saving.advance = begin_task_("MB saved");
   saving.references = frozen_.references;
   if (makes_copy) {
     const std::string name = frozen_name(state.run.updates);
@@ -280,6 +291,7 @@ void Checkpointer::before_update() {
 }
 
 SaveVote Checkpointer::vote() {
+  if (saving_) saving_->show();
   if (!saving_ || !saving_->work.over()) return {};
   return {1, saving_->work.failure().empty() ? 0 : 1};
 }
@@ -301,6 +313,7 @@ void Checkpointer::go_on() {
   const bool first = world().rank() == 0;
   switch (saving.step) {
     case writing:
+      saving.show(/*over=*/true);
       saving.step = publishing;
       if (first) saving.work.start([&](const std::stop_token&) { saving.publish(); });
       return;
@@ -334,6 +347,7 @@ void Checkpointer::go_on() {
 
 void Checkpointer::fail(const std::string& reason) {
   const int64_t update = saving_->state.run.updates;
+  saving_->show(/*over=*/true);
   try {
     if (world().rank() == 0) {
       require_ours_();
@@ -350,7 +364,7 @@ void Checkpointer::fail(const std::string& reason) {
 /// Waits for the save that is on its way, on all ranks.
 void Checkpointer::settle() {
   while (saving_) {
-    saving_->work.failure();
+    while (!saving_->work.wait_for(std::chrono::milliseconds(100))) saving_->show();
     const SaveVote own = vote();
     at::Tensor sum = at::tensor({own.finished, own.failed}, at::kLong);
     world().all_reduce(sum);

@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/console.h"
 #include "trainer/engine.h"
 #include "trainer/run/fault_hook.h"
 #include "trainer/run/state.h"
@@ -45,6 +46,10 @@ class Checkpointer {
 
   /// What need not be written with every checkpoint. After the weights are loaded, before the first save.
   void refer_to(FrozenWeights frozen) { frozen_ = std::move(frozen); }
+
+  /// `begin_task` makes the bar of a save, on this rank.
+  using BeginTask = std::function<Advance(const std::string& name)>;
+  void show_with(BeginTask begin_task) { begin_task_ = std::move(begin_task); }
 
   /// Begins to save the run as it is now. While another save is on its way, waits for that or does nothing
   /// (`checkpoint.busy`). `streams`: those that this rank reads; `validation_loss`: measured at this update.
@@ -91,6 +96,7 @@ class Checkpointer {
   CheckpointTexts texts_;
   Say say_;
   RequireOurs require_ours_;
+  BeginTask begin_task_ = [](const std::string&) -> Advance { return [](int64_t, int64_t) {}; };
   FaultHook faults_;
   FrozenWeights frozen_;
   std::unique_ptr<Saving> saving_;

@@ -34,14 +34,17 @@ void load_kept(const CheckpointReader& checkpoint, Optimizer& optimizer, const s
 
 }  // namespace
 
-void load_checkpoint(const CheckpointReader& checkpoint, Optimizer& optimizer, bool moments) {
+void load_checkpoint(const CheckpointReader& checkpoint, Optimizer& optimizer, bool moments, const Advance& advance) {
   if (moments) require_same_trained(checkpoint, optimizer);
-  for (const std::string& name : optimizer.names()) {
+  const std::vector<std::string> names = optimizer.names();
+  int64_t done = 0;
+  for (const std::string& name : names) {
     const at::Tensor value = checkpoint.read(name);
     require_shape(value, optimizer.value(name).sizes(),
                   fmt::format("{}: tensor {}", checkpoint.folder().string(), name));
     optimizer.assign(name, value);
     if (moments) load_kept(checkpoint, optimizer, name);
+    advance(++done, static_cast<int64_t>(names.size()));
   }
   if (!moments) return;
   const auto state = nlohmann::json::parse(checkpoint.state_json());

@@ -109,6 +109,24 @@ TEST_F(CheckpointerTest, saves_the_moment_at_which_it_was_called_while_updates_g
   EXPECT_NO_THROW(open_checkpoint(dir() / "step-000000001", /*verify=*/true));
 }
 
+TEST_F(CheckpointerTest, its_bar_goes_when_the_files_are_written) {
+  run({2, 1}, [&](Rank& rank) {
+    int64_t shown = -1, of = 0;
+    rank.checkpointer.show_with([&](const std::string&) -> Advance {
+      return [&](int64_t done, int64_t all) {
+        EXPECT_GE(done, shown);
+        shown = done;
+        of = all;
+      };
+    });
+    rank.update();
+    rank.save();
+    rank.update_until_known();
+    EXPECT_GT(of, 0);
+    EXPECT_EQ(shown, of);
+  });
+}
+
 TEST_F(CheckpointerTest, a_save_that_is_due_meanwhile_waits_for_the_one_before) {
   run({2, 1}, [&](Rank& rank) {
     for (int i = 0; i < 3; ++i) {
