@@ -14,6 +14,7 @@
 #include "trainer/run/check.h"
 #include "trainer/run/folder.h"
 #include "trainer/schedule.h"
+#include "trainer/sources.h"
 #include "trainer/together.h"
 
 namespace lmnet::sweep {
@@ -63,8 +64,8 @@ Facts facts_of(const Config& config, const ModelSpec& spec) {
 
 class Checker {
  public:
-  Checker(fs::path folder, std::span<const std::string> overrides)
-      : folder_(std::move(folder)), overrides_(overrides) {}
+  Checker(fs::path folder, std::span<const std::string> overrides, CheckOf what)
+      : folder_(std::move(folder)), overrides_(overrides), what_(what) {}
 
   void check(const Cell& cell) {
     const Arguments arguments = arguments_of(cell, overrides_);
@@ -90,6 +91,7 @@ class Checker {
       holds([&] { check_layout(imagined, ranks); });
       holds([&] { resolve_model(imagined.model); });
       holds([&] { checked.facts = facts_of(imagined, check_run(imagined, ranks).model); });
+      if (what_ == CheckOf::starts) holds([&] { check_files(imagined.data); });
       const RunFolder folder(checked.config.run.folder());
       if (folder.exists()) holds([&] { folder.compare(checked.config); });
     }
@@ -158,6 +160,7 @@ class Checker {
 
   fs::path folder_;
   std::span<const std::string> overrides_;
+  CheckOf what_;
   std::vector<CheckedCell> done_;
   std::set<std::string> impossible_;
   std::vector<std::pair<std::string, std::vector<std::string>>> faults_;  // and the runs that have it
@@ -166,8 +169,8 @@ class Checker {
 }  // namespace
 
 std::vector<CheckedCell> check_cells(const SweepFile& file, const std::vector<Cell>& cells,
-                                     std::span<const std::string> overrides) {
-  Checker checker(folder_of(file, overrides), overrides);
+                                     std::span<const std::string> overrides, CheckOf what) {
+  Checker checker(folder_of(file, overrides), overrides, what);
   for (const Cell& cell : cells) checker.check(cell);
   return checker.result(file.where, cells.size());
 }

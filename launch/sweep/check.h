@@ -28,11 +28,16 @@ struct CheckedCell {
   Facts facts;
 };
 
+enum class CheckOf {
+  configs,  // alone: the data may lie elsewhere
+  starts,   // also the files of data that each run would read
+};
+
 /// Reads the config of every run and checks it as `lmnet train --dry-run` does, writing nothing; `overrides` are added
 /// to all. A run folder that is there already must be of the same config. Throws ConfigError that lists every fault
 /// with the runs that have it.
 std::vector<CheckedCell> check_cells(const SweepFile& file, const std::vector<Cell>& cells,
-                                     std::span<const std::string> overrides = {});
+                                     std::span<const std::string> overrides = {}, CheckOf what = CheckOf::configs);
 
 /// `runs/NAME`, by what the base config and the overrides give run.dir. Throws ConfigError where they cannot be read.
 std::filesystem::path folder_of(const SweepFile& file, std::span<const std::string> overrides = {});

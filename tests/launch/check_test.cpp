@@ -36,14 +36,15 @@ train:
     fs::remove_all(work_);
   }
 
-  static std::vector<CheckedCell> check(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
+  static std::vector<CheckedCell> check(const std::string& yaml, const std::vector<std::string>& overrides = {},
+                                        CheckOf what = CheckOf::configs) {
     const SweepFile file = parse_sweep("base: base.yaml\nname: s\n" + yaml, "s.yaml");
-    return check_cells(file, cells_of(file), overrides);
+    return check_cells(file, cells_of(file), overrides, what);
   }
 
-  static std::string fault(const std::string& yaml) {
+  static std::string fault(const std::string& yaml, CheckOf what = CheckOf::configs) {
     try {
-      check(yaml);
+      check(yaml, {}, what);
     } catch (const ConfigError& error) {
       return error.what();
     }
@@ -65,6 +66,15 @@ TEST_F(CheckTest, gives_each_cell_its_folder_and_what_the_report_needs) {
   EXPECT_GT(cells[1].facts.stages[0].flops_per_token, cells[0].facts.stages[0].flops_per_token);
   EXPECT_GT(cells[1].facts.parameters, cells[0].facts.parameters);
   EXPECT_FALSE(fs::exists("out"));
+}
+
+TEST_F(CheckTest, finds_data_that_is_not_there_before_a_start) {
+  const std::string yaml = "grid: {model.topology: [1, 1-2-1]}";
+  EXPECT_EQ(fault(yaml), "no error");
+  EXPECT_THAT(fault(yaml, CheckOf::starts), AllOf(HasSubstr("2 of 2 runs cannot be made; nothing was started"),
+                                                  HasSubstr("a.jsonl"), HasSubstr("in topology=1 topology=1-2-1")));
+  write_text("a.jsonl", "{\"text\": \"a\"}\n");
+  EXPECT_EQ(fault(yaml, CheckOf::starts), "no error");
 }
 
 TEST_F(CheckTest, lists_all_faults_with_the_line_of_the_sweep_and_the_cells_and_writes_nothing) {
