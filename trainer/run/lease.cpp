@@ -118,14 +118,14 @@ LeaseState state_of(const fs::path& file, milliseconds now, LeaseTimes times) {
   return state;
 }
 
-ConfigError refusal(const fs::path& folder, const LeaseState& state) {
+LeaseHeld refusal(const fs::path& folder, const LeaseState& state) {
   const std::string holder =
       state.holder.id.empty()
           ? "a run that is just beginning"
           : fmt::format("the run of process {} on {} (since {}, heard of {:.0f} s ago)", state.holder.pid,
                         state.holder.host, state.holder.since, std::chrono::duration<double>(state.silent).count());
-  return ConfigError(fmt::format("{} belongs to {}; wait for its end or stop it, or choose another run.name",
-                                 folder.string(), holder));
+  return LeaseHeld(fmt::format("{} belongs to {}; wait for its end or stop it, or choose another run.name",
+                               folder.string(), holder));
 }
 
 class RemovedAtEnd {

@@ -8,6 +8,8 @@
 #include <string>
 #include <thread>
 
+#include "model/graph/errors.h"
+
 namespace lmnet {
 
 /// The process that a run folder belongs to, as `lease.json` in it tells.
@@ -38,13 +40,19 @@ struct LeaseState {
 /// Ages are taken by the clock of the folder's disk. Throws CheckpointError for a lease that cannot be read.
 LeaseState look_at_lease(const std::filesystem::path& folder, LeaseTimes times = {});
 
+/// A run folder is another one's.
+class LeaseHeld : public ConfigError {
+ public:
+  using ConfigError::ConfigError;
+};
+
 /// Makes a run folder this process's, among all hosts that see the folder, until it is destroyed. `lease.json` comes
 /// into being whole or not at all (link(2), which NFS keeps to), and a thread renews its time of change; ages are
 /// taken between two files of the same disk, so that the hosts' clocks may differ. The lease of a process that is dead
 /// on this machine, or silent elsewhere, is taken over at once.
 class RunLease {
  public:
-  /// The folder exists. Throws ConfigError that names the holder where the folder is another's and stays so for
+  /// The folder exists. Throws LeaseHeld that names the holder where the folder is another's and stays so for
   /// `patience`, CheckpointError where it cannot be written.
   explicit RunLease(std::filesystem::path folder, std::chrono::milliseconds patience = {}, LeaseTimes times = {});
   /// Gives it back.

@@ -1,5 +1,6 @@
 #include "trainer/run/open_run.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <torch/headeronly/version.h>
 
@@ -8,6 +9,7 @@
 
 #include "model/graph/errors.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
+#include "trainer/clock.h"
 #include "trainer/cost/table.h"
 #include "trainer/describe.h"
 #include "trainer/run/check.h"
@@ -32,12 +34,30 @@ std::chrono::seconds patience() {
 /// A run that lies there is nobody else's from here on. A new one makes its folder when nothing can be refused any
 /// more.
 void take_folder(OpenRun& run) {
-  together(run.world, [&] {
-    if (!run.first || !fs::exists(run.folder.path())) return;
-    run.lease.emplace(run.folder.path(), patience());
-    run.stop_wish.forget_request();
-  });
-  run.ours = run.lease || run.folder.exists();  // one that was submitted has no config.yaml yet
+  // All ranks wait together, in spells: a time-out is for a rank that does not answer.
+  constexpr std::chrono::seconds kSpell{1};
+  const Clock::time_point end = Clock::now() + patience();
+  at::Tensor waits = at::ones({1}, at::kLong);
+  bool told = false;
+  while (waits.item<int64_t>() > 0 && !run.stop_wish.anywhere(run.world)) {
+    waits.zero_();
+    together(run.world, [&] {
+      if (!run.first || !fs::exists(run.folder.path())) return;
+      try {
+        run.lease.emplace(run.folder.path(), std::min(patience(), kSpell));
+        run.stop_wish.forget_request();
+      } catch (const LeaseHeld& error) {
+        if (Clock::now() >= end) throw;
+        if (!told)
+          run.report.say(fmt::format("{}; this start waits for it, {} s at most", error.what(), patience().count()));
+        told = true;
+        waits.fill_(1);
+      }
+    });
+    run.world.all_reduce(waits);
+  }
+  run.ours = waits.item<int64_t>() == 0 &&
+             (run.lease || run.folder.exists());  // one that was submitted has no config.yaml yet
 }
 
 /// Everything that can be refused is refused here, by all ranks alike, before the run folder is touched.
@@ -92,7 +112,7 @@ void claim_folder(OpenRun& run) {
     if (!run.first) return;
     if (!run.lease) {
       run.folder.create();
-      run.lease.emplace(run.folder.path(), patience());
+      run.lease.emplace(run.folder.path());
       if (run.folder.exists())
         throw ConfigError(
             fmt::format("{} has just become another run's; choose another run.name, or start again to "
