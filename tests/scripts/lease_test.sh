@@ -28,12 +28,22 @@ done
 grep -q '"running"' runs/tiny/status.json || fail "the second run has moved the first one's status: $(cat runs/tiny/status.json)"
 echo "ok: refused after $told ms: $(grep '^lmnet: ' second.txt)"
 
+# A start that may wait does so for longer than its ranks wait for each other.
+LMNET_LEASE_WAIT=60 ranks 2 "${common[@]}" parallel.timeout=2s >third.txt 2>&1 &
+third=$!
+until grep -qs 'belongs to the run .* this start waits for it' third.txt; do
+  sleep 0.05
+  kill -0 "$third" || fail "does not wait: $(cat third.txt)"
+done
+sleep 4
+kill -0 "$third" || fail "does not wait long enough: $(cat third.txt)"
+
 # What a killed run has left is taken.
 kill -9 "$holder"
 wait "$job" && fail "a killed run ended with 0"
 until ! kill -0 "$holder" 2>/dev/null; do sleep 0.05; done
 [ -e runs/tiny/lease.json ] || fail "a killed run has left no lease, so nothing is shown here"
-ranks 2 "${common[@]}" >third.txt 2>&1 || fail "a dead run's folder is not taken: $(cat third.txt)"
+wait "$third" || fail "a dead run's folder is not taken: $(cat third.txt)"
 [ ! -e runs/tiny/lease.json ] || fail "a run that is done keeps its folder"
 grep -q '"restart":1' runs/tiny/metrics.jsonl || fail "a start after a kill has no number of its own"
 echo "ok: a dead run's folder is taken at once"
