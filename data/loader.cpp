@@ -39,13 +39,15 @@ uint64_t options_hash(const LoaderOptions& options, const Tokenizer& tokenizer) 
                   static_cast<uint64_t>(options.streams), hash_of(tokenizer.hash())});
 }
 
-/// By file name without its folder: data may be moved between two starts of a run.
+/// Of what fixes how the source is dealt. By file name without its folder: data may be moved between two starts of a
+/// run. Not by the files' sizes: one that was damaged may be replaced, which RecordWalk looks at where it was read.
 uint64_t source_hash(uint64_t hash, const Source& source, const Shards& shards) {
   hash = hash_of({hash, std::bit_cast<uint64_t>(source.weight), source.format.hash(),
                   static_cast<uint64_t>(source.epochs.value_or(0)), static_cast<uint64_t>(source.tokens.value_or(0)),
                   shards.files.size(), shards.whole ? 1u : 0u, shards.prepared ? hash_of(*shards.prepared) : 0});
   for (size_t i = 0; i < shards.files.size(); ++i)
-    hash = hash_of({hash, hash_of(shards.files[i].filename().string()), static_cast<uint64_t>(shards.bytes[i])});
+    hash = hash_of({hash, hash_of(shards.files[i].filename().string()),
+                    shards.records.empty() ? 0 : static_cast<uint64_t>(shards.records[i])});
   return hash;
 }
 

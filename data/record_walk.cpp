@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -17,6 +18,54 @@ constexpr size_t block_records = 1024;
 
 [[noreturn]] void fail_place(const Unit& unit) {
   throw DataError(fmt::format("{}: is shorter than the stored position in it; was it changed?", unit.file.string()));
+}
+
+[[noreturn]] void fail_changed(const Unit& unit, const RecordWalk::Place& place) {
+  throw DataError(
+      fmt::format("{}: the records from {} on are not those that the run has read there; put the file back as it was, "
+                  "or start a new run",
+                  unit.file.string(), place.block.record));
+}
+
+/// Of text, eight bytes at a time.
+uint64_t add_text(uint64_t hash, std::string_view text) {
+  uint64_t word = text.size();
+  hash = hash_step(hash, word);
+  for (; !text.empty(); text.remove_prefix(std::min(text.size(), sizeof(word)))) {
+    word = 0;
+    std::memcpy(&word, text.data(), std::min(text.size(), sizeof(word)));
+    hash = hash_step(hash, word);
+  }
+  return hash;
+}
+
+/// Of a record; prepared data has a fingerprint for that.
+uint64_t add_entry(uint64_t hash, const Entry& entry) {
+  const Record* record = std::get_if<Record>(&entry);
+  if (!record) return hash;
+  hash = add_text(add_text(hash, record->prompt), record->answer);
+  for (const ChatMessage& message : record->messages) hash = add_text(add_text(hash, message.role), message.content);
+  return hash;
+}
+
+uint64_t hash_of_file(const Unit& unit, int64_t bytes) {
+  return hash_of({hash_of(unit.file.filename().string()), static_cast<uint64_t>(bytes)});
+}
+
+/// `units` are those that were passed.
+[[noreturn]] void fail_passed(const std::vector<const Unit*>& units, const FilesPassed& stored, FilesPassed found) {
+  for (const Unit* unit : units) {
+    const int64_t before = unit->bytes + stored.bytes - found.bytes;
+    if (found.hash - hash_of_file(*unit, unit->bytes) + hash_of_file(*unit, before) != stored.hash) continue;
+    throw DataError(
+        fmt::format("{}: has {} bytes, and had {} when the run read it; put the file back as it was, or start a new "
+                    "run",
+                    unit->file.string(), unit->bytes, before));
+  }
+  throw DataError(
+      fmt::format("{} and others: some of these {} files have other sizes than when the run read them; put "
+                  "them back as they were, or start a new run",
+                  units.empty() ? "the data" : units.front()->file.string(), units.size()));
 }
 
 /// The unit's first record that is `record` or lies behind it: a place may be that of a bad record of another stream.
@@ -72,6 +121,12 @@ class RecordWalk::Reader {
   std::optional<PreparedDocuments> tokens_;
 };
 
+void FilesPassed::add(const Unit& unit, int64_t size) {
+  if (unit.bytes < 0) return;
+  hash += hash_of_file(unit, size);
+  bytes += size;
+}
+
 RecordWalk::RecordWalk(std::vector<Unit> units, Format format, WalkOrder order)
     : units_(std::move(units)), format_(format), order_(order) {}
 
@@ -93,6 +148,7 @@ void RecordWalk::go(const Place& place) {
         fmt::format("the stored data position (epoch {}, unit {}, block {}, record {}) is not one of this data",
                     place.epoch, place.unit, place.block.record, place.record));
   }
+  check_passed(place);
   place_ = place;
   reader_.reset();
   block_.clear();
@@ -101,6 +157,25 @@ void RecordWalk::go(const Place& place) {
   learnt_ = place.unit > 0 || place.block.record > 0 || place.record > 0;
   if (at_end) return;
   if (const Unit& here = unit(); here.scan) here.scan->expect(place.epoch, place.block);
+}
+
+void RecordWalk::check_passed(const Place& place) const {
+  std::vector<const Unit*> units;
+  for (const int64_t unit : permutation(std::ssize(units_), hash_of({order_.units, uint64_t{0}}))) {
+    if (place.epoch == 0 && std::ssize(units) == place.unit) break;
+    units.push_back(&units_[unit]);
+  }
+  FilesPassed found;
+  for (const Unit* unit : units) found.add(*unit, unit->bytes);
+  if (found != place.passed) fail_passed(units, place.passed, found);
+}
+
+void RecordWalk::pass_file() {
+  if (place_.epoch > 0) return;
+  const Unit& read = unit();
+  std::error_code error;  // its size may be another than at the start: it may have been replaced since
+  const auto bytes = static_cast<int64_t>(std::filesystem::file_size(read.file, error));
+  place_.passed.add(read, error ? read.bytes : bytes);
 }
 
 bool RecordWalk::next(Entry& entry) {
@@ -124,13 +199,16 @@ const Unit& RecordWalk::unit() {
 
 void RecordWalk::open_unit() {
   reader_ = std::make_unique<Reader>(unit(), format_, order_, place_.epoch, place_.block);
-  const Cursor stored = place_.block;
+  const Place stored = place_;
   read_block();
-  if (place_.record > std::ssize(block_) || (block_.empty() && stored.record > 0)) fail_place(unit());
+  if (place_.record > std::ssize(block_) || (block_.empty() && stored.block.record > 0)) fail_place(unit());
+  if (stored.text != 0 && place_.text != stored.text) fail_changed(unit(), stored);
 }
 
 void RecordWalk::read_block() {
   block_.clear();
+  place_.text = 0;
+  uint64_t text = 1;
   size_t bytes = 0;
   int64_t first = 0, number = 0;
   Entry entry;
@@ -141,8 +219,10 @@ void RecordWalk::read_block() {
       first = number;
     }
     bytes += size_of(entry);
+    text = add_entry(text, entry);
     block_.push_back(std::move(entry));
   }
+  if (!block_.empty()) place_.text = text;
   block_order_ =
       permutation(std::ssize(block_), hash_of({order_.blocks, static_cast<uint64_t>(place_.epoch),
                                                static_cast<uint64_t>(place_.unit), static_cast<uint64_t>(first)}));
@@ -154,9 +234,10 @@ bool RecordWalk::turn_page() {
     read_block();
     return true;
   }
-  place_ = {place_.epoch, place_.unit + 1, {}, 0};
+  pass_file();
+  place_ = {place_.epoch, place_.unit + 1, {}, 0, 0, place_.passed};
   if (place_.unit == std::ssize(units_)) {
-    place_ = {place_.epoch + 1, 0, {}, 0};
+    place_ = {place_.epoch + 1, 0, {}, 0, 0, place_.passed};
     const bool taught = std::exchange(learnt_, false);
     if (!taught || ended()) {
       reader_.reset();

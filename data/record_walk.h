@@ -18,6 +18,15 @@ struct WalkOrder {
   int64_t epochs = std::numeric_limits<int64_t>::max();  // after which it ends
 };
 
+/// The files whose end was met, each once, in two sums: of hashes of name and size, and of sizes. A file that has
+/// another size later shows in both, which tells its name.
+struct FilesPassed {
+  uint64_t hash = 0;
+  int64_t bytes = 0;
+  bool operator==(const FilesPassed&) const = default;
+  void add(const Unit& unit, int64_t bytes);
+};
+
 /// One stream's share of one source, epoch after epoch: every epoch takes the units in another order, and the records
 /// of a unit in blocks of up to 1024 records or `block_bytes` of text, which are read in order and shuffled inside.
 /// Holds one block. Inside compressed files going to a place may decompress the file up to it.
@@ -29,6 +38,8 @@ class RecordWalk {
     int64_t unit = 0;    // in the order of this epoch
     Cursor block;        // where its block begins
     int64_t record = 0;  // in the shuffled order of the block
+    uint64_t text = 0;   // hash of the block's records; 0: none were read
+    FilesPassed passed = {};
   };
 
   RecordWalk(std::vector<Unit> units, Format format, WalkOrder order);
@@ -41,7 +52,7 @@ class RecordWalk {
   const Place& place() const { return place_; }
   /// Forgets what it and those that share its files have read: for all of them before go().
   void reset();
-  /// Throws DataError where the data has no such place, there or in next().
+  /// Throws DataError where the data has no such place, or is not what was read on the way to it, there or in next().
   void go(const Place& place);
 
   /// False after the last epoch, and at the end of an epoch without any call of learnt(), so that no caller can seek in
@@ -59,6 +70,8 @@ class RecordWalk {
   void open_unit();
   void read_block();
   bool turn_page();
+  void check_passed(const Place& place) const;
+  void pass_file();
 
   std::vector<Unit> units_;
   Format format_;

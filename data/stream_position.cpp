@@ -9,16 +9,17 @@
 namespace lmnet {
 
 std::string StreamPosition::json(const std::string& fingerprint) const {
-  std::string text = fmt::format("{{\"data\":\"{}\",\"sources\":[", fingerprint);
+  std::string json = fmt::format("{{\"data\":\"{}\",\"sources\":[", fingerprint);
   for (const Share& share : shares) {
-    const auto& [epoch, unit, block, record] = share.place;
-    fmt::format_to(std::back_inserter(text),
-                   "{}{{\"epoch\":{},\"unit\":{},\"block\":[{},{},{}],\"record\":{},\"tokens\":{},\"ended\":{}}}",
-                   &share == shares.data() ? "" : ",", epoch, unit, block.record, block.line, block.offset, record,
-                   share.tokens, share.ended);
+    const auto& [epoch, unit, block, record, text, passed] = share.place;
+    fmt::format_to(std::back_inserter(json),
+                   "{}{{\"epoch\":{},\"unit\":{},\"block\":[{},{},{},{}],\"record\":{},\"passed\":[{},{}],"
+                   "\"tokens\":{},\"ended\":{}}}",
+                   &share == shares.data() ? "" : ",", epoch, unit, block.record, block.line, block.offset, text,
+                   record, passed.hash, passed.bytes, share.tokens, share.ended);
   }
-  fmt::format_to(std::back_inserter(text), "],\"current\":{},\"taken\":{},\"carry\":{}}}", current, taken, carry);
-  return text;
+  fmt::format_to(std::back_inserter(json), "],\"current\":{},\"taken\":{},\"carry\":{}}}", current, taken, carry);
+  return json;
 }
 
 StreamPosition StreamPosition::parse(const std::string& json, const std::string& fingerprint) {
@@ -32,10 +33,15 @@ StreamPosition StreamPosition::parse(const std::string& json, const std::string&
     StreamPosition position{{}, root.at("current"), root.at("taken"), root.at("carry")};
     for (const auto& share : root.at("sources")) {
       const auto& block = share.at("block");
-      position.shares.push_back(
-          {{share.at("epoch"), share.at("unit"), {block.at(0), block.at(1), block.at(2)}, share.at("record")},
-           share.at("tokens"),
-           share.at("ended")});
+      const auto& passed = share.at("passed");
+      position.shares.push_back({{share.at("epoch"),
+                                  share.at("unit"),
+                                  {block.at(0), block.at(1), block.at(2)},
+                                  share.at("record"),
+                                  block.at(3),
+                                  {passed.at(0), passed.at(1)}},
+                                 share.at("tokens"),
+                                 share.at("ended")});
     }
     return position;
   } catch (const nlohmann::json::exception& error) {

@@ -105,7 +105,7 @@ std::vector<std::vector<Unit>> deal(const Shards& shards, Format format, StreamR
     for (const int64_t file : permutation(std::ssize(shards.files), key)) {
       const int64_t stream = dealt++ % all;
       if (stream >= streams.begin && stream < streams.end)
-        hands[stream - streams.begin].push_back({shards.files[file], 0, 1, nullptr});
+        hands[stream - streams.begin].push_back({shards.files[file], 0, 1, nullptr, 0, nullptr, shards.bytes[file]});
     }
     return hands;
   }
@@ -116,7 +116,8 @@ std::vector<std::vector<Unit>> deal(const Shards& shards, Format format, StreamR
     const auto scan = std::make_shared<FileScan>(shards.files[file], format, std::move(wanted));
     for (int64_t stream = streams.begin; stream < streams.end; ++stream)
       if (shards.records.empty() || first_of(stream) < shards.records[file])
-        hands[stream - streams.begin].push_back({shards.files[file], first_of(stream), all, scan});
+        hands[stream - streams.begin].push_back(
+            {shards.files[file], first_of(stream), all, scan, 0, nullptr, shards.bytes[file]});
     dealt += shards.records.empty() ? all : shards.records[file];
   }
   return hands;

@@ -19,6 +19,7 @@ struct Unit {
   std::shared_ptr<FileScan> scan = {};  // shared with the other streams of this rank; none where stride is 1
   int64_t count = 0;
   std::shared_ptr<const std::string> prepared = {};  // the fingerprint of prepared data
+  int64_t bytes = -1;                                // of the file on the disk, at the start; -1: nobody watches it
 };
 
 /// The files of a source as they are dealt to the streams, known without reading more than 16 MiB.

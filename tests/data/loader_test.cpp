@@ -197,6 +197,101 @@ TEST_F(LoaderTest, refuses_states_of_missing_streams_other_data_or_damage) {
   EXPECT_THAT(data_error([&] { loader().restore(states); }), HasSubstr("belongs to other data"));
 }
 
+/// Eight shards of C4 that are not read at the start: each goes to one of two streams.
+class ReplacedShard : public LoaderTest {
+ protected:
+  ReplacedShard() {
+    for (int i = 0; i < 8; ++i) whole_.push_back(TempFolder::gzip_member(lines(i, 600)));
+    for (int i = 0; i < 8; ++i) folder_.write_bytes(name(i), whole_[i]);
+    sources_ = {{folder_.path("big-*"), parse_format("c4"), 1}};
+    options_ = {.seed = 3, .sequence_length = 2000, .packing = true, .global_batch = 2, .streams = 2};
+  }
+
+  static std::string name(int shard) { return fmt::format("big-{}.jsonl.gz", shard); }
+  /// Records of 5 KiB that do not compress much.
+  static std::string lines(int shard, int count) {
+    std::mt19937 random(static_cast<unsigned>(shard));
+    std::string lines;
+    for (int i = 0; i < count; ++i) {
+      lines += fmt::format("{{\"text\":\"{}:{}.", shard, i);
+      for (int c = 0; c < 5000; ++c) lines += static_cast<char>('#' + random() % 57);
+      lines += "\"}\n";
+    }
+    return lines;
+  }
+
+  /// The batches from `states` on, up to so many or a fault, which is returned; `states` is then that of the last one.
+  std::string go_on(std::vector<StreamState>& states, int count, std::vector<std::vector<int32_t>>& batches) const {
+    Loader one = loader();
+    if (!states.empty()) one.restore(states);
+    try {
+      for (; count > 0; --count) {
+        batches.push_back(one.next().tokens);
+        states = one.state();
+      }
+      return "";
+    } catch (const DataError& error) {
+      return error.what();
+    }
+  }
+
+  std::vector<std::string> whole_;
+};
+
+TEST_F(ReplacedShard, that_was_cut_off_is_read_on_from_where_the_run_met_the_damage) {
+  std::vector<std::vector<int32_t>> expected, found;
+  std::vector<StreamState> states, none;
+  for (int i = 0; i < 8; ++i) folder_.write_bytes(name(i), whole_[i].substr(0, whole_[i].size() - 99'999));
+  const std::string fault = go_on(states, 99'999, found);
+  EXPECT_THAT(fault, HasSubstr(".jsonl.gz: record "));
+  EXPECT_THAT(fault, HasSubstr("the file is cut off); fetch the file again"));
+  ASSERT_GT(found.size(), 100u);
+  for (int i = 0; i < 8; ++i) folder_.write_bytes(name(i), whole_[i]);
+  EXPECT_EQ(go_on(states, 6000, found), "");
+  EXPECT_EQ(go_on(none, static_cast<int>(found.size()), expected), "");
+  EXPECT_TRUE(found == expected);
+}
+
+TEST_F(ReplacedShard, is_refused_by_name_where_the_run_has_read_it_to_its_end) {
+  std::vector<std::vector<int32_t>> batches;
+  std::vector<StreamState> states;
+  ASSERT_EQ(go_on(states, 4000, batches), "");
+  std::string fault;
+  for (int i = 0; i < 8; ++i) {
+    folder_.write_bytes(name(i), TempFolder::gzip_member(lines(i, 700)));
+    std::string met;
+    try {
+      loader().restore(states);
+    } catch (const DataError& error) {
+      met = error.what();
+    }
+    if (!met.empty()) {
+      fault = met;
+      EXPECT_THAT(met, HasSubstr(fmt::format("{}: has {} bytes, and had {} when the run read it; put the file back",
+                                             folder_.path(name(i)), std::filesystem::file_size(folder_.path(name(i))),
+                                             whole_[i].size())));
+    }
+    folder_.write_bytes(name(i), whole_[i]);
+  }
+  EXPECT_FALSE(fault.empty());
+  loader().restore(states);
+  for (int i = 0; i < 8; ++i) folder_.write_bytes(name(i), TempFolder::gzip_member(lines(i, 700)));
+  EXPECT_THAT(data_error([&] { loader().restore(states); }), HasSubstr("files have other sizes than when the run"));
+}
+
+TEST_F(ReplacedShard, is_refused_by_name_where_other_records_lie_at_the_position) {
+  std::vector<std::vector<int32_t>> batches;
+  std::vector<StreamState> states;
+  ASSERT_EQ(go_on(states, 10, batches), "");
+  for (int i = 0; i < 8; ++i) folder_.write_bytes(name(i), TempFolder::gzip_member(lines(i + 8, 600)));
+  EXPECT_THAT(data_error([&] {
+                Loader one = loader();
+                one.restore(states);
+                one.next();
+              }),
+              HasSubstr("on are not those that the run has read there; put the file back as it was"));
+}
+
 TEST_F(LoaderTest, gives_every_record_of_a_source_once_an_epoch_over_all_streams) {
   sources_ = {{folder_.path("few.jsonl"), parse_format("c4"), 1}};
   options_ = {.seed = 1, .sequence_length = 99, .packing = false, .global_batch = 7, .streams = 7};
