@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "data/blanks.h"
@@ -52,19 +54,59 @@ uint32_t little_endian(std::string_view bytes) {
   return value;
 }
 
-/// Whether the size of the text, which stands last in gzip, is one that so many bytes may have come from. Several
-/// members give a size of the last one only, and look wrong too.
-bool looks_cut_off(const Ends& gzip) {
-  constexpr double most = 1032, least = 0.9;  // of deflate; stored bytes have 5 more a block
-  constexpr int64_t sizes_wrap = int64_t{3} << 30;
-  if (gzip.size < 18) return true;
-  const double text = little_endian(std::string_view(gzip.last).substr(gzip.last.size() - 4));
-  const auto bytes = static_cast<double>(gzip.size - 18);
-  return gzip.size < sizes_wrap && (text < least * bytes - 64 || text > most * bytes + 1024);
+/// What stands last in a gzip file: the size of its last member's text, modulo 2^32. Where the file is cut off, that is
+/// any number.
+struct GzipEnd {
+  fs::path file;
+  int64_t size = 0;  // of the file
+  double text = 0;
+
+  double ratio() const { return text / static_cast<double>(std::max<int64_t>(1, size)); }
+  /// Even if it was only stored. So it is where several members follow one another, too.
+  bool too_small() const { return size < 18 || text < 0.9 * static_cast<double>(size - 18) - 64; }
+};
+
+GzipEnd end_of_gzip(const fs::path& file, const Ends& ends) {
+  GzipEnd end{file, ends.size};
+  if (ends.size >= 4) end.text = little_endian(std::string_view(ends.last).substr(ends.last.size() - 4));
+  return end;
 }
 
-void read_whole(const fs::path& file) {
-  for (ByteReader bytes(file); bytes.peek() >= 0;) bytes.take(bytes.rest().size());
+/// How much text the beginning of a gzip file has for each of its bytes.
+double ratio_at_start(const fs::path& file) {
+  CompressedPiece piece;
+  piece.bytes.resize(64 << 10);
+  std::ifstream in(file, std::ios::binary);
+  in.read(piece.bytes.data(), static_cast<std::streamsize>(piece.bytes.size()));
+  piece.bytes.resize(static_cast<size_t>(in.gcount()));
+  const auto gzip = make_decompressor(Compression::gzip);
+  std::string text(64 << 10, '\0');
+  double bytes = 0;
+  size_t filled = 0;
+  do {
+    filled = gzip->run(piece, text);
+    bytes += static_cast<double>(filled);
+  } while (filled == text.size() || !piece.used_up());
+  return bytes / static_cast<double>(std::max<size_t>(1, piece.bytes.size()));
+}
+
+/// The ratio that three quarters of the files stay below, where most are much alike; nothing where they are not.
+std::optional<double> usual_ratio(const std::vector<GzipEnd>& ends) {
+  std::vector<double> ratios;
+  for (const GzipEnd& end : ends) ratios.push_back(end.ratio());
+  std::ranges::sort(ratios);
+  const size_t count = ratios.size();
+  if (count < 4) return std::nullopt;
+  const double low = ratios[count / 4], high = ratios[count * 3 / 4];
+  return low > 0 && high < 1.5 * low ? std::optional(high) : std::nullopt;
+}
+
+/// Whether there is far more text than that many bytes have here: by the files beside it and its own beginning. Too
+/// little says nothing of large files, which may have several members, or more text than 2^32.
+bool too_large(const GzipEnd& end, const std::optional<double>& usual) {
+  constexpr double slack = 64 << 10;
+  const auto above = [&](double ratio) { return end.text > ratio * static_cast<double>(end.size) + slack; };
+  return above(usual ? 1.5 * *usual : 4) && above((usual ? 2 : 4) * ratio_at_start(end.file));
 }
 
 void check_parquet(const Ends& ends) {
@@ -93,48 +135,94 @@ void check_json(const fs::path& file, const Ends& ends, bool may_skip) {
     throw BrokenFile("is cut off inside its last record");
 }
 
-/// Looks at one file; what it reads to make sure is taken from `may_read`.
-std::string check_shard(const fs::path& file, const Format& format, int64_t& may_read) {
-  const Ends ends = ends_of(file);
-  const Compression compression = compression_of(ends.first);
-  const std::string kind = kind_of_name(file);
-  if (kind == ".parquet") return check_parquet(ends), "";
-  if (ends.size == 0 && file.extension() != ".gz" && file.extension() != ".zst") return "is empty";
-  if (compression == Compression::gzip && looks_cut_off(ends)) {
-    if (ends.size > may_read) return "may be cut off: the size at its end does not fit";
-    may_read -= ends.size;
-    read_whole(file);
-  } else if (compression == Compression::zstd && ends.size <= may_read) {
-    may_read -= ends.size;
-    read_whole(file);
+/// What is found in a list of shards.
+class ShardCheck {
+ public:
+  explicit ShardCheck(const Format& format) : format_(format) {}
+
+  void look_at(const fs::path& file) {
+    collect(file, [&] { look(file, ends_of(file)); });
   }
-  if (format.spec().rows == RowLayout::by_name && kind != ".csv" && kind != ".tsv")
-    check_json(file, ends, format.bad_records().has_value());
-  else
-    ByteReader bytes(file);  // its first piece
-  return "";
-}
+
+  /// After all files.
+  void look_at_gzip() {
+    const std::optional<double> usual = usual_ratio(gzip_);
+    for (const GzipEnd& end : gzip_) collect(end.file, [&] { look(end, usual); });
+  }
+
+  /// Throws DataError.
+  std::vector<std::string> result() const {
+    if (faults_.size() == 1) throw DataError(faults_[0]);
+    if (!faults_.empty())
+      throw DataError(fmt::format("{} (and {} more files are broken)", faults_[0], faults_.size() - 1));
+    std::vector<std::string> warnings;
+    for (const auto& [what, files] : warnings_)
+      warnings.push_back(
+          fmt::format("{}: {}{}", files[0].string(), what,
+                      files.size() == 1 ? "" : fmt::format(" (and {} more files like it)", files.size() - 1)));
+    return warnings;
+  }
+
+ private:
+  void look(const fs::path& file, const Ends& ends) {
+    const Compression compression = compression_of(ends.first);
+    const std::string kind = kind_of_name(file);
+    if (kind == ".parquet") return check_parquet(ends);
+    if (ends.size == 0 && file.extension() != ".gz" && file.extension() != ".zst") return warn(file, "is empty");
+    if (compression == Compression::gzip) {
+      gzip_.push_back(end_of_gzip(file, ends));
+      if (gzip_.back().too_small()) read_if_small(file, ends.size);
+    } else if (compression == Compression::zstd) {
+      read_if_small(file, ends.size);
+    }
+    if (format_.spec().rows == RowLayout::by_name && kind != ".csv" && kind != ".tsv")
+      check_json(file, ends, format_.bad_records().has_value());
+    else
+      ByteReader bytes(file);  // its first piece
+  }
+
+  void look(const GzipEnd& end, const std::optional<double>& usual) {
+    if (too_large(end, usual) && !read_if_small(end.file, end.size))
+      warn(end.file, "may be cut off: the size at its end does not fit");
+  }
+
+  /// Reads all of the file to make sure, but no more than most_to_read of all of them.
+  bool read_if_small(const fs::path& file, int64_t size) {
+    if (size > may_read_) return false;
+    may_read_ -= size;
+    for (ByteReader bytes(file); bytes.peek() >= 0;) bytes.take(bytes.rest().size());
+    return true;
+  }
+
+  template <typename Look>
+  void collect(const fs::path& file, Look&& look) {
+    try {
+      look();
+    } catch (const BrokenCompression& broken) {
+      faults_.push_back(fmt::format("{}: {}; fetch the file again", file.string(), broken.what()));
+    } catch (const BrokenFile& broken) {
+      faults_.push_back(fmt::format("{}: {}", file.string(), broken.what()));
+    } catch (const DataError& error) {
+      faults_.push_back(error.what());
+    }
+  }
+
+  void warn(const fs::path& file, const std::string& what) { warnings_[what].push_back(file); }
+
+  const Format& format_;
+  int64_t may_read_ = most_to_read;
+  std::vector<GzipEnd> gzip_;
+  std::vector<std::string> faults_;
+  std::map<std::string, std::vector<fs::path>> warnings_;
+};
 
 }  // namespace
 
 std::vector<std::string> check_shards(const std::vector<fs::path>& files, const Format& format) {
-  std::vector<std::string> faults, warnings;
-  int64_t may_read = most_to_read;
-  for (const fs::path& file : files) {
-    try {
-      const std::string warning = check_shard(file, format, may_read);
-      if (!warning.empty()) warnings.push_back(fmt::format("{}: {}", file.string(), warning));
-    } catch (const BrokenCompression& broken) {
-      faults.push_back(fmt::format("{}: {}; fetch the file again", file.string(), broken.what()));
-    } catch (const BrokenFile& broken) {
-      faults.push_back(fmt::format("{}: {}", file.string(), broken.what()));
-    } catch (const DataError& error) {
-      faults.push_back(error.what());
-    }
-  }
-  if (faults.size() == 1) throw DataError(faults[0]);
-  if (!faults.empty()) throw DataError(fmt::format("{} (and {} more files are broken)", faults[0], faults.size() - 1));
-  return warnings;
+  ShardCheck check(format);
+  for (const fs::path& file : files) check.look_at(file);
+  check.look_at_gzip();
+  return check.result();
 }
 
 std::vector<fs::path> files_in_both(const std::vector<fs::path>& files, const std::vector<fs::path>& others) {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <random>
+
 #include "tests/data/support.h"
 
 namespace lmnet {
@@ -63,6 +65,73 @@ TEST_F(ShardCheck, names_what_is_cut_off) {
   EXPECT_THAT(fault(folder_.write("a.parquet", "PAR1 and then nothing")), HasSubstr("its footer is missing"));
 }
 
+/// Shards far too large to be read, which have no more than their beginning and their end on the disk.
+class LargeShardCheck : public ShardCheck {
+ protected:
+  LargeShardCheck() {
+    std::mt19937 random(3);
+    std::string lines;
+    while (lines.size() < 1 << 20) lines += fmt::format("{{\"text\":\"{:08x}{:08x}\"}}\n", random(), random());
+    start_ = TempFolder::gzip_member(lines);
+    ratio_ = static_cast<double>(lines.size()) / static_cast<double>(start_.size());
+    start_.resize(128 << 10);
+  }
+
+  /// `text`: the size at its end.
+  std::filesystem::path shard(const std::string& name, double mib, double text) {
+    const auto size = static_cast<int64_t>(mib * (1 << 20));
+    const auto number = static_cast<uint32_t>(static_cast<uint64_t>(text));
+    const auto file = folder_.write_bytes(name, start_);
+    std::filesystem::resize_file(file, static_cast<uintmax_t>(size - 4));
+    std::ofstream out(file, std::ios::binary | std::ios::app);
+    for (int shift = 0; shift < 32; shift += 8) out.put(static_cast<char>(number >> shift));
+    return file;
+  }
+  std::vector<std::filesystem::path> whole(int count) {
+    std::vector<std::filesystem::path> files;
+    for (int i = 0; i < count; ++i) {
+      const double mib = 300 + i, text = mib * (1 << 20) * ratio_ * (0.95 + 0.01 * i);
+      files.push_back(shard(fmt::format("whole-{}.json.gz", i), mib, text));
+    }
+    return files;
+  }
+  /// How many of 200 that are cut off, with any number at their end, are warned about.
+  int found_beside(std::vector<std::filesystem::path> files) {
+    std::mt19937 random(9);
+    int found = 0;
+    for (int i = 0; i < 200; ++i) {
+      files.push_back(shard("cut.json.gz", 150, random()));
+      const auto warnings = check(files);
+      found += static_cast<int>(warnings.size());
+      for (const std::string& warning : warnings)
+        EXPECT_EQ(warning, folder_.path("cut.json.gz") + ": may be cut off: the size at its end does not fit");
+      files.pop_back();
+    }
+    return found;
+  }
+
+  std::string start_;
+  double ratio_ = 0;  // text for each byte
+};
+
+TEST_F(LargeShardCheck, finds_most_that_are_cut_off_and_more_beside_others_that_are_not) {
+  EXPECT_GT(found_beside({}), 100);
+  EXPECT_GT(found_beside(whole(7)), 130);
+}
+
+TEST_F(LargeShardCheck, finds_nothing_wrong_with_what_is_only_unusual) {
+  auto files = whole(7);
+  EXPECT_THAT(check(files), IsEmpty());
+  files.push_back(shard("members.json.gz", 400, 1 << 20));
+  files.push_back(shard("last-is-empty.json.gz", 400, 0));
+  files.push_back(shard("wraps.json.gz", 3000, 3000.0 * (1 << 20) * ratio_));
+  files.push_back(shard("a-little-more.json.gz", 200, 200.0 * (1 << 20) * ratio_ * 1.4));
+  start_ = TempFolder::gzip_member("{\"text\":\"" + std::string(90 << 20, 'x'));
+  files.push_back(shard("of-one-letter.json.gz", 70, 4e9));
+  EXPECT_THAT(check(files), IsEmpty());
+  EXPECT_THAT(check({files.back()}), IsEmpty());
+}
+
 TEST_F(ShardCheck, names_what_is_not_what_its_name_says) {
   EXPECT_THAT(fault(folder_.write_bytes("a.json.gz", lines_)), HasSubstr("does not start like gzip"));
   EXPECT_THAT(fault(folder_.write_bytes("a.json.zst", lines_)), HasSubstr("does not start like zstd"));
@@ -83,6 +152,9 @@ TEST_F(ShardCheck, says_how_many_are_broken_and_warns_of_empty_ones) {
   EXPECT_THAT(data_error([&] { check(files); }),
               testing::AllOf(HasSubstr("0.json.gz: "), HasSubstr("and 4 more files are broken")));
   EXPECT_THAT(check({folder_.write("e.jsonl", "")}), ElementsAre(folder_.path("e.jsonl") + ": is empty"));
+  files.clear();
+  for (int i = 0; i < 13; ++i) files.push_back(folder_.write(fmt::format("e{:02}.jsonl", i), ""));
+  EXPECT_THAT(check(files), ElementsAre(folder_.path("e00.jsonl") + ": is empty (and 12 more files like it)"));
 }
 
 TEST_F(ShardCheck, leaves_bad_records_to_those_who_skip_them) {
