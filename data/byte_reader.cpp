@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <string_view>
 #include <utility>
 
@@ -34,13 +33,14 @@ void check_name(const std::filesystem::path& file, std::string_view bytes, Compr
 }  // namespace
 
 ByteReader::ByteReader(std::filesystem::path file) : file_(std::move(file)) {
-  read_file(piece_);
+  std::ifstream in;
+  read_file(in, piece_);
   const Compression compression = compression_of(piece_);
   check_name(file_, piece_, compression);
   decompressor_ = make_decompressor(compression);
   if (decompressor_) {
     compressed_.bytes = std::exchange(piece_, {});
-    fill();
+    fill_from(in);
   } else {
     text_offset_ = static_cast<int64_t>(piece_.size());
   }
@@ -71,17 +71,22 @@ void ByteReader::seek(int64_t offset) {
     piece_.clear();
     at_ = 0;
   }
-  while (text_offset_ < offset && fill()) {
+  for (std::ifstream in; text_offset_ < offset && fill_from(in);) {
   }
   const int64_t behind = std::max<int64_t>(0, text_offset_ - offset);
   at_ = piece_.size() - std::min(piece_.size(), static_cast<size_t>(behind));
 }
 
 bool ByteReader::fill() {
+  std::ifstream in;
+  return fill_from(in);
+}
+
+bool ByteReader::fill_from(std::ifstream& in) {
   if (decompressor_) {
-    decompress();
+    decompress(in);
   } else {
-    read_file(piece_);
+    read_file(in, piece_);
   }
   at_ = 0;
   text_offset_ += static_cast<int64_t>(piece_.size());
@@ -89,14 +94,14 @@ bool ByteReader::fill() {
 }
 
 /// The next piece of the text; an empty one at the end.
-void ByteReader::decompress() {
+void ByteReader::decompress(std::ifstream& in) {
   bool more_waits = piece_.size() == piece_size;  // for room, before new bytes come
   piece_.resize(piece_size);
   at_ = piece_size;  // nothing, should the data be damaged
   for (size_t filled = 0; filled == 0; more_waits = false) {
     if (compressed_.used_up() && !more_waits) {
       compressed_.at = 0;
-      if (!read_file(compressed_.bytes)) {
+      if (!read_file(in, compressed_.bytes)) {
         decompressor_->finish();
         piece_.clear();
         return;
@@ -107,13 +112,15 @@ void ByteReader::decompress() {
   }
 }
 
-bool ByteReader::read_file(std::string& into) {
-  std::ifstream in;
-  in.rdbuf()->pubsetbuf(nullptr, 0);
+bool ByteReader::read_file(std::ifstream& in, std::string& into) {
   errno = 0;
-  in.open(file_, std::ios::binary);
-  if (!in) throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
+  if (!in.is_open()) {
+    in.rdbuf()->pubsetbuf(nullptr, 0);
+    in.open(file_, std::ios::binary);
+  }
+  if (!in.is_open()) throw DataError(fmt::format("{}: cannot be opened: {}", file_.string(), std::strerror(errno)));
   into.resize(piece_size);
+  in.clear();
   in.seekg(file_offset_);
   in.read(into.data(), static_cast<std::streamsize>(into.size()));
   if (in.bad()) throw DataError(fmt::format("{}: cannot be read: {}", file_.string(), std::strerror(errno)));

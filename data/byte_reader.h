@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -10,8 +11,8 @@
 namespace lmnet {
 
 /// The text of a plain, gzip or zstd file, piece by piece, a byte-order mark at its start left out. Keeps no file open
-/// between two pieces, so that thousands of streams need no file handles. Throws BrokenCompression, and DataError for a
-/// file that cannot be read.
+/// between two pieces that are asked for, so that thousands of streams need no file handles. Throws BrokenCompression,
+/// and DataError for a file that cannot be read.
 class ByteReader {
  public:
   explicit ByteReader(std::filesystem::path file);
@@ -39,9 +40,11 @@ class ByteReader {
   static constexpr size_t max_record = size_t{256} << 20;
 
  private:
+  // `in` is opened where it is not yet.
   bool fill();
-  void decompress();
-  bool read_file(std::string& into);
+  bool fill_from(std::ifstream& in);
+  void decompress(std::ifstream& in);
+  bool read_file(std::ifstream& in, std::string& into);
 
   std::filesystem::path file_;
   int64_t file_offset_ = 0;

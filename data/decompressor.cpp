@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <isa-l/igzip_lib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <new>
 
@@ -72,6 +73,7 @@ class Zstd : public Decompressor {
  public:
   Zstd() : stream_(ZSTD_createDStream()) {
     if (!stream_) throw std::bad_alloc();
+    ZSTD_DCtx_setParameter(stream_.get(), ZSTD_d_windowLogMax, largest_window);
   }
 
   size_t run(CompressedPiece& in, std::span<char> out) override {
@@ -82,20 +84,32 @@ class Zstd : public Decompressor {
     do {
       const size_t left = ZSTD_decompressStream(stream_.get(), &to, &from);
       if (ZSTD_isError(left)) fault_ = ZSTD_getErrorName(left);
+      long_ = ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge;
       between_ = left == 0;
     } while (!fault_ && from.pos < from.size && to.pos < to.size);
     in.at = from.pos;
     return fault_ && to.pos == 0 ? run(in, out) : to.pos;
   }
 
-  void finish() const override { check_end("zstd", between_, fault_); }
+  void finish() const override {
+    if (long_)
+      throw BrokenFile(fmt::format(
+          "is compressed by zstd --long with a window above {} MiB, for which every reader would need as much memory; "
+          "compress it again: zstd -dc --long=31 OLD | zstd --long={} -o NEW",
+          1 << (largest_window - 20), largest_window));
+    check_end("zstd", between_, fault_);
+  }
 
  private:
+  /// Its logarithm: 128 MiB, as much as the tool reads without being asked.
+  static constexpr int largest_window = 27;
+
   struct Free {
     void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
   };
   std::unique_ptr<ZSTD_DStream, Free> stream_;
   bool between_ = true;  // two frames
+  bool long_ = false;    // a window above the largest is the fault
   const char* fault_ = nullptr;
 };
 

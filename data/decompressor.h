@@ -36,9 +36,9 @@ class Decompressor {
   virtual ~Decompressor() = default;
 
   /// Fills `out` as far as `in` goes and says how far: the piece is used up only where there was room to spare. Throws
-  /// BrokenCompression, once all text before the damage is given out.
+  /// BrokenCompression, once all text before the damage is given out, and BrokenFile for what takes too much memory.
   virtual size_t run(CompressedPiece& in, std::span<char> out) = 0;
-  /// At the end of the file: throws BrokenCompression for damage, and where more should come.
+  /// At the end of the file: throws the same for damage, and where more should come.
   virtual void finish() const = 0;
 };
 

@@ -1,7 +1,11 @@
 #include "data/byte_reader.h"
 
 #include <gmock/gmock.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <functional>
 #include <random>
 
 #include "tests/data/support.h"
@@ -117,11 +121,66 @@ TEST_P(CompressedText, that_is_none_is_told_by_its_name) {
   EXPECT_EQ(read_all(folder_.path("b.jsonl")).first, "renamed");
 }
 
+/// How often a file is opened meanwhile.
+int times_opened(const std::string& file, const std::function<void()>& action) {
+  const int watch = inotify_init1(IN_NONBLOCK);
+  EXPECT_GE(inotify_add_watch(watch, file.c_str(), IN_OPEN | IN_CLOSE), 0);
+  action();
+  // Equal events that follow one another are told as one, therefore closings are watched too.
+  std::vector<inotify_event> events(10'000);
+  const ssize_t bytes = read(watch, events.data(), events.size() * sizeof(inotify_event));
+  close(watch);
+  events.resize(static_cast<size_t>(std::max<ssize_t>(0, bytes)) / sizeof(inotify_event));
+  return static_cast<int>(std::ranges::count_if(events, [](const auto& event) { return event.mask & IN_OPEN; }));
+}
+
+TEST_P(CompressedText, is_opened_once_on_the_way_to_a_place_in_it) {
+  const auto file = write(sample_text(10'000'000));
+  EXPECT_GT(std::filesystem::file_size(file), 10 * (64 << 10));
+  ByteReader reader(file);
+  EXPECT_EQ(times_opened(file, [&] { reader.seek(9'000'000); }), 1);
+  // Nor does it stay open.
+  int open = 0;
+  for (const auto& handle : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code ignored;
+    open += std::filesystem::read_symlink(handle, ignored) == file;
+  }
+  EXPECT_EQ(open, 0);
+}
+
 TEST(ByteReader, passes_over_frames_of_zstd_that_hold_no_text) {
   TempFolder folder;
   const std::string skippable = std::string("\x51\x2a\x4d\x18\x03\0\0\0", 8) + "abc";
   const auto file = folder.write_bytes("a.zst", skippable + TempFolder::zstd_frame("text") + skippable);
   EXPECT_EQ(read_all(file).first, "text");
+}
+
+/// As zstd --long makes them.
+std::string zstd_with_window(const std::string& text, int log) {
+  ZSTD_CCtx* context = ZSTD_createCCtx();
+  ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, log);
+  std::string frame(ZSTD_compressBound(text.size()), '\0');
+  ZSTD_inBuffer in{text.data(), text.size(), 0};
+  ZSTD_outBuffer out{frame.data(), frame.size(), 0};
+  EXPECT_FALSE(ZSTD_isError(ZSTD_compressStream2(context, &out, &in, ZSTD_e_continue)));
+  EXPECT_EQ(ZSTD_compressStream2(context, &out, &in, ZSTD_e_end), 0u);
+  ZSTD_freeCCtx(context);
+  frame.resize(out.pos);
+  return frame;
+}
+
+TEST(ByteReader, reads_zstd_with_a_long_window_up_to_128_MiB_and_says_what_to_do_above) {
+  TempFolder folder;
+  EXPECT_EQ(read_all(folder.write_bytes("27.zst", zstd_with_window("some text", 27))).first, "some text");
+  try {
+    ByteReader reader(folder.write_bytes("28.zst", zstd_with_window("some text", 28)));
+    ADD_FAILURE() << "no error";
+  } catch (const BrokenCompression& damage) {
+    ADD_FAILURE() << damage.what();
+  } catch (const BrokenFile& broken) {
+    EXPECT_THAT(broken.what(), HasSubstr("a window above 128 MiB"));
+    EXPECT_THAT(broken.what(), HasSubstr("compress it again: zstd -dc --long=31 OLD | zstd --long=27 -o NEW"));
+  }
 }
 
 TEST(ByteReader, takes_zeros_behind_gzip_for_padding_and_nothing_else) {
