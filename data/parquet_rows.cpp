@@ -1,9 +1,13 @@
 // The only file that sees Arrow, whose headers take long to compile.
 #include <arrow/api.h>
+#include <arrow/util/io_util.h>
 #include <fmt/format.h>
 #include <parquet/arrow/reader.h>
+#include <parquet/exception.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <iterator>
 #include <numeric>
 
@@ -133,15 +137,24 @@ void append_value(const arrow::Array& array, int64_t row, std::string& json) {
   throw BrokenFile(fmt::format("broken Parquet file ({}); fetch the file again", what.substr(0, what.find('\n'))));
 }
 
+[[noreturn]] void fail(const arrow::Status& status) {
+  // The system's own faults have its number; Arrow calls what is wrong in a file an I/O error too.
+  if (const int number = arrow::internal::ErrnoFromStatus(status); number != 0)
+    throw BrokenFile(fmt::format("cannot be read: {}", std::strerror(number)));
+  fail(status.message());
+}
+
 /// What Arrow gives, its faults as BrokenFile.
 template <typename Call>
 auto from_arrow(Call&& call) {
   try {
     auto result = call();
-    if (!result.ok()) fail(result.status().message());
+    if (!result.ok()) fail(result.status());
     return std::move(result).ValueUnsafe();
   } catch (const BrokenFile&) {
     throw;
+  } catch (const parquet::ParquetStatusException& error) {
+    fail(error.status());
   } catch (const std::exception& error) {  // of a size that cannot be, among others
     fail(error.what());
   }
@@ -155,7 +168,6 @@ class ParquetRows : public RowReader {
       memory.enable_buffered_stream();  // pages as they are needed, not a row group as a whole
       parquet::ArrowReaderProperties batches;
       batches.set_pre_buffer(false);
-      batches.set_batch_size(rows_at_once);
       parquet::arrow::FileReaderBuilder builder;
       ARROW_RETURN_NOT_OK(builder.OpenFile(file.string(), /*memory_map=*/false, memory));
       return builder.properties(batches)->Build();
@@ -163,6 +175,7 @@ class ParquetRows : public RowReader {
     const auto& schema = *reader_->parquet_reader()->metadata()->schema();
     for (int leaf = 0; leaf < schema.num_columns(); ++leaf)
       if (names.contains(schema.Column(leaf)->path()->ToDotVector().front())) leaves_.push_back(leaf);
+    reader_->set_batch_size(from_arrow([&] { return rows_at_once(); }));
     open_groups_from(0);
   }
 
@@ -203,7 +216,19 @@ class ParquetRows : public RowReader {
   const std::vector<std::string>& columns() const override { return columns_; }
 
  private:
-  static constexpr int64_t rows_at_once = 256;
+  /// As many rows as have up to about 4 MiB in the columns that are read, by what the file says of its row groups.
+  arrow::Result<int64_t> rows_at_once() const {
+    constexpr double most_bytes = 4 << 20;
+    double rows = 256;
+    const auto& file = *reader_->parquet_reader()->metadata();
+    for (int i = 0; i < file.num_row_groups(); ++i) {
+      const auto group = file.RowGroup(i);
+      double bytes = 1;
+      for (const int leaf : leaves_) bytes += static_cast<double>(group->ColumnChunk(leaf)->total_uncompressed_size());
+      if (bytes > 0) rows = std::min(rows, most_bytes * static_cast<double>(group->num_rows()) / bytes);
+    }
+    return std::max<int64_t>(1, static_cast<int64_t>(rows));
+  }
 
   void open_groups_from(int group) {
     std::vector<int> groups(reader_->num_row_groups() - group);

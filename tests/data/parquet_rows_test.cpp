@@ -144,6 +144,40 @@ TEST(Parquet, goes_on_at_any_row) {
   EXPECT_FALSE(RecordReader(file, parse_format("c4"), whole.cursor()).next(record));
 }
 
+TEST(Parquet, with_large_rows_is_read_in_bounded_memory) {
+  TempFolder folder;
+  constexpr int rows = 150;
+  const auto column = [] {
+    std::vector<std::string> values;
+    for (int i = 0; i < rows; ++i) values.push_back(fmt::format("{}.", i) + std::string(1 << 20, 'x'));
+    return texts(values);
+  };
+  {
+    const auto schema = arrow::schema({arrow::field("text", arrow::utf8())});
+    const auto out = arrow::io::FileOutputStream::Open(folder.path("a.parquet")).ValueOrDie();
+    const auto pages = parquet::WriterProperties::Builder().disable_dictionary()->write_batch_size(1)->build();
+    ASSERT_TRUE(parquet::arrow::WriteTable(*arrow::Table::Make(schema, {column()}), arrow::default_memory_pool(), out,
+                                           rows, pages)
+                    .ok());
+    ASSERT_TRUE(out->Close().ok());
+  }
+  const int64_t before = arrow::default_memory_pool()->bytes_allocated();
+  RecordReader reader(folder.path("a.parquet"), parse_format("c4"));
+  Record record;
+  for (int i = 0; i < rows; ++i) {
+    ASSERT_TRUE(reader.next(record));
+    EXPECT_TRUE(record.answer.starts_with(fmt::format("{}.x", i)));
+    EXPECT_LT(arrow::default_memory_pool()->bytes_allocated() - before, 32 << 20);
+  }
+  EXPECT_FALSE(reader.next(record));
+}
+
+TEST(Parquet, that_cannot_be_read_is_not_called_broken) {
+  TempFolder folder;
+  EXPECT_THAT(data_error([&] { all_records(folder.path("gone.parquet"), parse_format("c4")); }),
+              testing::EndsWith("gone.parquet: record 0: cannot be read: No such file or directory"));
+}
+
 TEST(Parquet, names_what_a_row_lacks) {
   TempFolder folder;
   const auto file = numbered(folder, 5, 3);
