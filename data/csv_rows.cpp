@@ -33,17 +33,19 @@ bool CsvRows::read_cells(std::vector<std::string>& cells) {
   cells.clear();
   if (bytes_.peek() < 0) return false;
   std::string fault;
+  size_t before = 0;
   while (true) {
     std::string& cell = cells.emplace_back();
     if (bytes_.peek() == '"') {
-      read_quoted(cell);
+      read_quoted(cell, before);
       std::string behind;
-      read_bare(behind);
+      read_bare(behind, before + cell.size());
       if (!is_blank(behind)) fault = fmt::format("text after the closing quote of column {}", cells.size());
     } else {
-      read_bare(cell);
+      read_bare(cell, before);
       if (cell.ends_with('\r') && bytes_.peek() != separator_) cell.pop_back();
     }
+    before += sizeof(std::string) + cell.size();  // many empty cells take memory too
     if (bytes_.peek() != separator_) break;
     bytes_.get();
   }
@@ -53,7 +55,7 @@ bool CsvRows::read_cells(std::vector<std::string>& cells) {
 }
 
 /// Up to the quote that closes it.
-void CsvRows::read_quoted(std::string& cell) {
+void CsvRows::read_quoted(std::string& cell, size_t before) {
   bytes_.get();
   while (true) {
     const std::string_view rest = bytes_.rest();
@@ -63,7 +65,7 @@ void CsvRows::read_quoted(std::string& cell) {
     cell.append(rest.substr(0, end));
     line_ += std::ranges::count(rest.substr(0, end), '\n');
     bytes_.take(end);
-    check_size(cell.size(), "a quote is missing");
+    check_size(before + cell.size(), "a quote is missing");
     if (end == rest.size()) continue;
     bytes_.get();
     if (bytes_.peek() != '"') return;
@@ -72,13 +74,13 @@ void CsvRows::read_quoted(std::string& cell) {
 }
 
 /// Up to the next separator or the end of the line.
-void CsvRows::read_bare(std::string& cell) {
+void CsvRows::read_bare(std::string& cell, size_t before) {
   const char ends[] = {separator_, '\n'};
   for (std::string_view rest = bytes_.rest(); !rest.empty(); rest = bytes_.rest()) {
     const size_t end = std::min(rest.find_first_of(std::string_view(ends, 2)), rest.size());
     cell.append(rest.substr(0, end));
     bytes_.take(end);
-    check_size(cell.size(), "is this a csv file?");
+    check_size(before + cell.size(), "a quote is missing, or this is no csv file");
     if (end < rest.size()) return;
   }
 }

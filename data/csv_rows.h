@@ -13,8 +13,9 @@ class CsvRows : public TextRowReader {
  private:
   bool read(Row& row) override;
   bool read_cells(std::vector<std::string>& cells);
-  void read_quoted(std::string& cell);
-  void read_bare(std::string& cell);
+  // `before`: bytes of the row's other cells.
+  void read_quoted(std::string& cell, size_t before);
+  void read_bare(std::string& cell, size_t before);
 
   char separator_;
 };

@@ -66,6 +66,20 @@ TEST(Csv, names_record_line_and_fault) {
               HasSubstr("a.csv: record 0"));
 }
 
+TEST(Csv, bounds_a_row_that_does_not_end_and_names_its_place) {
+  TempFolder folder;
+  const auto fault = [&](const std::string& row) {
+    const auto file = folder.write("a.csv", "a,b\n1,2\n3,4\n" + row);
+    if (row.size() < 99) std::filesystem::resize_file(file, 300 << 20);
+    return data_error([&] { answers(file, two_columns()); });
+  };
+  EXPECT_THAT(fault("\"5,6\n"), HasSubstr("a.csv: record 2 (line 4): longer than 256 MiB: a quote is missing"));
+  // Rows behind a quote that is missing become cells, however small.
+  std::string cells;
+  while (cells.size() < 25 << 20) cells += "5,\"6\n7\",,";
+  EXPECT_THAT(fault(cells), HasSubstr("a.csv: record 2 (line 4): longer than 256 MiB: a quote is missing"));
+}
+
 TEST(Lines, are_split_and_trimmed_where_the_format_says_so) {
   TempFolder folder;
   const Format lines = parse_format_yaml("{rows: lines, answer: \"{text}\"}", "lines");
