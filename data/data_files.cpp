@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <glob.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cctype>
@@ -16,6 +17,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
+bool is_dangling(const fs::directory_entry& entry) {
+  std::error_code ignored;
+  return entry.is_symlink(ignored) && !entry.exists(ignored);
+}
+
+/// The same for all names of a file, those by links among them.
+std::string identity_of(const fs::path& file) {
+  struct stat found {};
+  if (stat(file.c_str(), &found) == 0 && found.st_nlink > 1)
+    return fmt::format("{} {} {}", found.st_dev, found.st_ino, found.st_size);
+  return fs::weakly_canonical(file).string();
+}
+
 std::vector<fs::path> files_in(const std::string& folder) {
   constexpr std::array kinds = {".json", ".jsonl", ".ndjson", ".txt", ".csv", ".tsv", ".parquet"};
   std::vector<fs::path> files;
@@ -25,9 +39,14 @@ std::vector<fs::path> files_in(const std::string& folder) {
     const std::string name = entries->path().filename().string();
     if (name.starts_with('.')) {
       if (entries->is_directory()) entries.disable_recursion_pending();
-    } else if (entries->is_regular_file() && std::ranges::find(kinds, kind_of_name(name)) != kinds.end()) {
-      files.push_back(entries->path());
+      continue;
     }
+    const std::string kind = kind_of_name(name);
+    const bool of_data = std::ranges::find(kinds, kind) != kinds.end();
+    if ((of_data || kind.empty()) && is_dangling(*entries))
+      throw DataError(fmt::format("{}: is a link to {}, which is not there; fetch that, or remove the link",
+                                  entries->path().string(), fs::read_symlink(entries->path()).string()));
+    if (of_data && entries->is_regular_file()) files.push_back(entries->path());
   }
   if (error) throw DataError(fmt::format("{}: cannot be read: {}", folder, error.message()));
   if (files.empty())
@@ -63,12 +82,12 @@ std::string Paths::text() const {
 
 std::vector<fs::path> expand(const Paths& paths) {
   std::vector<fs::path> all;
-  std::set<fs::path> seen;
+  std::set<std::string> seen;
   for (const std::string& pattern : paths.all()) {
     std::vector<fs::path> files = files_of(pattern);
     std::ranges::sort(files);
     for (fs::path& file : files)
-      if (seen.insert(file.lexically_normal()).second) all.push_back(std::move(file));
+      if (seen.insert(identity_of(file)).second) all.push_back(std::move(file));
   }
   return all;
 }

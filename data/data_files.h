@@ -24,7 +24,8 @@ class Paths {
   std::vector<std::string> all_;
 };
 
-/// The files that the paths name, those of each in order, none twice. Throws DataError where one names none.
+/// The files that the paths name, those of each in order, none twice, whatever links lead to it. Throws DataError
+/// where one names none, and for a link in a folder that leads nowhere.
 std::vector<std::filesystem::path> expand(const Paths& paths);
 
 /// Calls `take(number, record)` for the records of one file, numbered from 0, in order, until it returns false. Throws

@@ -54,6 +54,31 @@ TEST(Expand, takes_several_and_all_files_of_data_in_a_folder) {
               testing::ElementsAre(c, a, b));
 }
 
+TEST(Expand, takes_a_file_once_whatever_links_lead_to_it) {
+  TempFolder folder;
+  const auto a = folder.write("a.jsonl", ""), b = folder.write("b.jsonl", ""), c = folder.write("c.jsonl", "");
+  std::filesystem::create_symlink("a.jsonl", folder.path("z-link.jsonl"));
+  std::filesystem::create_hard_link(b, folder.path("z-hard.jsonl"));
+  std::filesystem::create_directory_symlink(folder.path(""), folder.path(".hidden"));
+  EXPECT_THAT(expand(folder.path("")), testing::ElementsAre(a, b, c));
+  EXPECT_THAT(expand(folder.path("*.jsonl")), testing::ElementsAre(a, b, c));
+  EXPECT_THAT(expand(folder.path("z-*")),
+              testing::ElementsAre(folder.path("z-hard.jsonl"), folder.path("z-link.jsonl")));
+}
+
+TEST(Expand, names_a_link_in_a_folder_that_leads_nowhere) {
+  TempFolder folder;
+  folder.write("a.jsonl", "");
+  std::filesystem::create_symlink("/gone/notes.md", folder.path("notes.md"));
+  EXPECT_EQ(expand(folder.path("")).size(), 1u);
+  for (const char* name : {"b.jsonl", "shards"}) {
+    std::filesystem::create_symlink("/gone/data", folder.path(name));
+    EXPECT_THAT(data_error([&] { expand(folder.path("")); }),
+                HasSubstr(folder.path(name) + ": is a link to /gone/data, which is not there"));
+    std::filesystem::remove(folder.path(name));
+  }
+}
+
 TEST(C4, reads_lines_whatever_their_ends_blanks_and_mark) {
   TempFolder folder;
   const auto file = folder.write("a.jsonl",
