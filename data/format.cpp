@@ -51,7 +51,7 @@ std::vector<ChatMessage> read_chat(const ChatList& chat, const RecordFields& fie
         {known == chat.roles.end() ? std::string(*role_text) : known->second, std::string(*content_text)});
     ++number;
   }
-  if (number == 0) throw BadRecord("has no messages");
+  if (number == 0) throw BadRecord(fmt::format("has no messages: its list {} is empty", chat.list.text()));
   return messages;
 }
 

@@ -183,6 +183,22 @@ TEST(FormatSamples, openr1_math) {
   EXPECT_EQ(records_of({row}, "messages")[0].messages.size(), 2u);
 }
 
+TEST(FormatSamples, openr1_math_takes_the_first_generation_that_is_verified) {
+  const auto answer = [](const Json& math_verify, const Json& llama, const Json& complete) {
+    return records_of({{{"problem", "1 + 1?"},
+                        {"generations", {"<think>a", "<think>b", "<think>c", "<think>d"}},
+                        {"correctness_math_verify", math_verify},
+                        {"correctness_llama", llama},
+                        {"is_reasoning_complete", complete}}},
+                      "openr1-math")[0]
+        .answer;
+  };
+  EXPECT_EQ(answer({false, false, true, true}, nullptr, {true, true, true, true}), "<think>c");
+  EXPECT_EQ(answer({false, false, false, false}, {false, true, false, true}, {true, true, true, true}), "<think>b");
+  EXPECT_EQ(answer(nullptr, nullptr, {false, false, false, true}), "<think>d");
+  EXPECT_EQ(answer({false, false}, nullptr, nullptr), "<think>a");
+}
+
 TEST(FormatSamples, prompt_completion) {
   const auto records = records_of({{{"prompt", "a"}, {"completion", "b"}}}, "prompt-completion");
   EXPECT_EQ(records[0].prompt, "a");
