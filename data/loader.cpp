@@ -95,7 +95,7 @@ std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Sourc
     for (size_t i = 0; i < shares.size(); ++i) {
       WalkOrder order;
       order.blocks = hash_of({options.seed, static_cast<uint64_t>(range.begin) + i, s});
-      const bool shares_files = !shards.whole && shards.run == 0;
+      const bool shares_files = !shards.whole && !shards.prepared;
       order.units = shares_files ? key : order.blocks;
       order.block_bytes = block_bytes(range.of, sources.size());
       if (source.epochs) order.epochs = *source.epochs;

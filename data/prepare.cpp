@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "data/errors.h"
 #include "data/format_spec.h"
@@ -38,11 +37,7 @@ void list_skipped(const Preparation& preparation, const std::vector<SkippedRecor
   if (skipped.empty()) return;
   const fs::path file = preparation.out / "skipped.jsonl";
   std::ofstream out(file);
-  using Json = nlohmann::ordered_json;
-  for (const SkippedRecord& bad : skipped) {
-    const Json line = {{"file", bad.file.string()}, {"record", bad.record}, {"line", bad.line}, {"reason", bad.reason}};
-    out << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
-  }
+  for (const SkippedRecord& bad : skipped) out << json_line(bad);
   if (!out.flush()) throw DataError(fmt::format("{}: cannot be written: {}", file.string(), std::strerror(errno)));
   const int64_t limit = preparation.format.bad_records().value_or(0);
   if (std::ssize(skipped) > limit)

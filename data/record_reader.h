@@ -6,21 +6,13 @@
 #include <vector>
 
 #include "data/row_reader.h"
+#include "data/skipped_record.h"
 
 namespace simdjson::dom {
 class parser;
 }  // namespace simdjson::dom
 
 namespace lmnet {
-
-/// A record that was passed over.
-struct SkippedRecord {
-  std::filesystem::path file;
-  int64_t record = 0;  // from 0
-  int64_t line = 0;    // from 1; 0: the file has no lines
-  std::string reason;
-  bool operator==(const SkippedRecord&) const = default;
-};
 
 /// Pulls the records of one file in order, in bounded memory. Throws DataError naming file, record and line.
 class RecordReader {

@@ -166,8 +166,8 @@ void TokenShardWriter::append(const Document& document, int64_t text_bytes) {
 }
 
 void TokenShardWriter::skip(const SkippedRecord& record) {
-  const nlohmann::ordered_json line = {{"record", record.record}, {"line", record.line}, {"reason", record.reason}};
-  const std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  // Its file is the shard's input, wherever that lies.
+  const std::string text = json_line({{}, record.record, record.line, record.reason});
   pending_skipped_.insert(pending_skipped_.end(), text.begin(), text.end());
 }
 
@@ -264,15 +264,12 @@ std::vector<SkippedRecord> TokenShardReader::skipped() const {
   std::vector<char> text(static_cast<size_t>(size));
   if (!lmnet::read(skipped_, H5T_NATIVE_CHAR, 0, text)) fail_hdf5(path_, "read");
   std::vector<SkippedRecord> records;
-  try {
-    for (auto begin = text.begin(); begin != text.end();) {
-      const auto end = std::find(begin, text.end(), '\n');
-      const auto line = nlohmann::json::parse(begin, end);
-      records.push_back({{}, count_of(line.at("record")), count_of(line.at("line")), line.at("reason")});
-      begin = end == text.end() ? end : end + 1;
-    }
-  } catch (const nlohmann::json::exception& error) {
-    fail(path_, fmt::format("is damaged: {}", error.what()));
+  for (auto begin = text.begin(); begin != text.end();) {
+    const auto end = std::find(begin, text.end(), '\n');
+    auto record = parse_skipped({begin, end});
+    if (!record) fail(path_, "is damaged: its list of bad records cannot be read");
+    records.push_back(std::move(*record));
+    begin = end == text.end() ? end : end + 1;
   }
   return records;
 }

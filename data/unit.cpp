@@ -98,7 +98,7 @@ std::vector<std::vector<Unit>> deal_prepared(const Shards& shards, StreamRange s
 
 std::vector<std::vector<Unit>> deal(const Shards& shards, Format format, StreamRange streams, uint64_t key,
                                     int64_t& dealt) {
-  if (shards.run > 0) return deal_prepared(shards, streams, key, dealt);
+  if (shards.prepared) return deal_prepared(shards, streams, key, dealt);
   const int64_t own = streams.end - streams.begin, all = streams.of;
   std::vector<std::vector<Unit>> hands(static_cast<size_t>(own));
   if (shards.whole) {

@@ -29,7 +29,7 @@ struct Shards {
   std::vector<int64_t> records;  // of each file, if the source is small: it was read once, so that what is broken shows
   bool whole = false;            // each file goes to one stream; otherwise each record does
   std::shared_ptr<const std::string> prepared = {};  // the fingerprint of prepared data, which is
-  int64_t run = 0;                                   // dealt in runs of so many documents
+  int64_t run = 1;                                   // dealt in runs of so many documents
 };
 
 /// Files go out whole where there are as many as streams and more than a few. Throws DataError.

@@ -186,7 +186,9 @@ void build_network(OpenRun& run) {
 
 void OpenRun::note_skipped(const std::vector<SkippedRecord>& met) {
   if (!config.data.skip_bad_records) return;
-  if (const int64_t fresh = skipped.add(world, met); fresh > 0)
+  const int64_t fresh = skipped.add(world, met);
+  if (const std::string warning = skipped.take_warning(); !warning.empty()) report.say("warning: " + warning);
+  if (fresh > 0)
     report.say(
         fmt::format("{} bad records passed over, listed in {}", fresh, (folder.path() / "skipped.jsonl").string()));
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -22,14 +23,6 @@ Key key_of(const SkippedRecord& record) {
   return {record.file.string(), record.record};
 }
 
-Json to_json(const SkippedRecord& record) {
-  return {{"file", record.file.string()}, {"record", record.record}, {"line", record.line}, {"reason", record.reason}};
-}
-
-SkippedRecord from_json(const Json& json) {
-  return {json.at("file").get<std::string>(), json.at("record"), json.at("line"), json.at("reason")};
-}
-
 }  // namespace
 
 void SkippedLog::open(const std::filesystem::path& file) {
@@ -37,9 +30,9 @@ void SkippedLog::open(const std::filesystem::path& file) {
   std::string whole, line;
   std::set<Key> listed;
   while (std::getline(in, line)) {
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object()) continue;  // cut off by a kill: it is met again
-    listed.emplace(json.value("file", ""), json.value("record", int64_t{0}));
+    const auto record = parse_skipped(line);
+    if (!record) continue;  // cut off by a kill: it is met again
+    listed.insert(key_of(*record));
     whole += line + "\n";
   }
   std::erase_if(unwritten_, [&](const auto& record) { return listed.contains(key_of(record)); });
@@ -57,7 +50,7 @@ int64_t SkippedLog::add(Communicator& world, const std::vector<SkippedRecord>& m
   world.all_reduce(counts);
   if (counts.item<int64_t>() == 0) return 0;
   Json mine = Json::array();
-  for (const SkippedRecord& record : met) mine.push_back(to_json(record));
+  for (const SkippedRecord& record : met) mine.push_back(json_line(record));
   const std::vector<Json> of_ranks = gather_json(world, mine);
   counts[0] = 0;
   together(world, [&] {
@@ -72,7 +65,7 @@ int64_t SkippedLog::keep(const std::vector<Json>& of_ranks) {
   std::map<Key, SkippedRecord> fresh;  // in an order of their own, whatever rank met them
   for (const Json& list : of_ranks)
     for (const Json& json : list) {
-      const SkippedRecord record = from_json(json);
+      const SkippedRecord record = parse_skipped(json.get_ref<const std::string&>()).value();
       if (!known_.contains(key_of(record))) fresh.emplace(key_of(record), record);
     }
   for (const auto& [key, record] : fresh) {
@@ -88,13 +81,24 @@ int64_t SkippedLog::keep(const std::vector<Json>& of_ranks) {
   return std::ssize(fresh);
 }
 
+/// What cannot be written waits for the next time: the count is what matters.
 void SkippedLog::write() {
   if (unwritten_.empty()) return;
+  std::error_code error;
+  const auto before = std::filesystem::file_size(file_, error);
+  errno = 0;
   std::ofstream out(file_, std::ios::binary | std::ios::app);
-  for (const SkippedRecord& record : unwritten_)
-    out << to_json(record).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
-  if (!out.flush()) throw_file_error("write", file_, errno);
-  unwritten_.clear();
+  for (const SkippedRecord& record : unwritten_) out << json_line(record);
+  if (out.flush()) {
+    unwritten_.clear();
+    return;
+  }
+  const std::string cause = std::strerror(errno);
+  out.close();
+  std::filesystem::resize_file(file_, error ? 0 : before, error);  // without what was written by half
+  if (!std::exchange(warned_, true))
+    warning_ = fmt::format("{}: cannot be written: {}; bad records are counted all the same, and listed there later",
+                           file_.string(), cause);
 }
 
 }  // namespace lmnet

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/record_reader.h"
+#include "data/skipped_record.h"
 #include "parallel/communicator.h"
 
 namespace lmnet {
@@ -22,6 +22,9 @@ class SkippedLog {
   /// DataError where that is more than the limit.
   void open(const std::filesystem::path& file);
 
+  /// That the file cannot be written, once; empty otherwise.
+  std::string take_warning() { return std::exchange(warning_, {}); }
+
   /// Adds what this rank has met; says how many of all ranks' are new. Collective; throws AgreedError above the limit.
   int64_t add(Communicator& world, const std::vector<SkippedRecord>& met);
 
@@ -33,6 +36,8 @@ class SkippedLog {
   std::filesystem::path file_;
   std::set<std::pair<std::string, int64_t>> known_;
   std::vector<SkippedRecord> unwritten_;
+  std::string warning_;
+  bool warned_ = false;
 };
 
 }  // namespace lmnet

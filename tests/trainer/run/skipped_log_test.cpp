@@ -55,6 +55,26 @@ TEST(SkippedLog, goes_on_where_an_earlier_one_stopped_or_was_killed) {
   EXPECT_EQ(test::read_file(file), whole);
 }
 
+TEST(SkippedLog, counts_on_where_its_file_cannot_be_written_and_warns_once) {
+  TempFolder folder;
+  const auto file = folder.path("gone/skipped.jsonl");
+  run_ranks(2, [&](Communicator& world) {
+    SkippedLog log(3);
+    const bool first = world.rank() == 0;
+    if (first) log.open(file);
+    EXPECT_EQ(log.add(world, {bad("a", 1)}), 1);
+    if (first) {
+      EXPECT_THAT(log.take_warning(), HasSubstr("skipped.jsonl: cannot be written: No such file"));
+    }
+    EXPECT_EQ(log.add(world, {bad("a", 2)}), 1);
+    EXPECT_EQ(log.take_warning(), "");
+    if (first) std::filesystem::create_directory(folder.path("gone"));
+    EXPECT_EQ(log.add(world, {bad("a", 3)}), 1);
+    EXPECT_THROW(log.add(world, {bad("a", 4)}), AgreedError);
+  });
+  EXPECT_EQ(std::ranges::count(test::read_file(file), '\n'), 4);
+}
+
 TEST(SkippedLog, ends_all_ranks_above_its_limit_and_has_written_why) {
   TempFolder folder;
   run_ranks(2, [&](Communicator& world) {
