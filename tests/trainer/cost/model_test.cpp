@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <fstream>
 #include <numeric>
 
 #include "model/network.h"
@@ -267,6 +268,8 @@ train:
 )";
 
 TEST(DryRun, of_70B_on_512_ranks_takes_seconds_and_little_memory) {
+  std::ofstream("/proc/self/clear_refs") << "5";  // the peak counts from here, whatever the program did before
+  const double before = peak_memory_gib();
   const auto start = std::chrono::steady_clock::now();
   for (const char* vertex : {"1", "16", "512"}) {
     const Config config = testing::parse(kLarge, {std::string("parallel.vertex=") + vertex, "train.micro_batch=8"});
@@ -276,7 +279,7 @@ TEST(DryRun, of_70B_on_512_ranks_takes_seconds_and_little_memory) {
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   EXPECT_LT(took.count(), 3 * 10);
-  EXPECT_LT(peak_memory_gib(), 2);
+  EXPECT_LT(peak_memory_gib() - before, 1);
 }
 
 TEST(DryRun, says_what_would_fit) {
