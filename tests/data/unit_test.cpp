@@ -68,14 +68,20 @@ TEST(Deal, gives_every_whole_file_to_one_stream) {
   TempFolder folder;
   Shards shards;
   shards.whole = true;
-  for (int i = 0; i < 10; ++i) shards.files.push_back(folder.path(fmt::format("{}", i)));
+  for (int i = 0; i < 10; ++i) {
+    shards.files.push_back(folder.path(fmt::format("{}", i)));
+    shards.bytes.push_back(i);
+  }
   int64_t dealt = 2;
   const auto hands = deal(shards, parse_format("c4"), {0, 4, 4}, 1, dealt);
   EXPECT_EQ(dealt, 12);
   std::multiset<std::filesystem::path> seen;
   for (size_t stream = 0; stream < 4; ++stream) {
     EXPECT_EQ(hands[stream].size(), stream < 2 ? 2u : 3u);
-    for (const Unit& unit : hands[stream]) seen.insert(unit.file);
+    for (const Unit& unit : hands[stream]) {
+      seen.insert(unit.file);
+      EXPECT_EQ(unit.file.filename(), fmt::format("{}", unit.bytes));
+    }
   }
   EXPECT_EQ(seen, std::multiset<std::filesystem::path>(shards.files.begin(), shards.files.end()));
 }
