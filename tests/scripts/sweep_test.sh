@@ -115,6 +115,11 @@ list:
 YAML
 code=0
 "$lmnet" sweep shared.yaml >sweep.log 2>&1 || code=$?
+[ "$code" = 2 ] && grep -q 'later.jsonl: there is no such file' sweep.log || fail "missing data: $code, $(cat sweep.log)"
+[ ! -e runs/shared ] || fail "a run that cannot be made is found after others have begun"
+sed 's/^/{"text": 1}, /' data/text.jsonl >data/later.jsonl # no good records
+code=0
+"$lmnet" sweep shared.yaml >sweep.log 2>&1 || code=$?
 [ "$code" = 1 ] || fail "a sweep with a failed run ended with $code: $(cat sweep.log)"
 grep -q '\[2/3\] bad: failed (code 3) · .*later.jsonl' sweep.log || fail "the reason is not told: $(cat sweep.log)"
 cp data/text.jsonl data/later.jsonl
