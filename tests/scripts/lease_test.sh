@@ -29,13 +29,13 @@ grep -q '"running"' runs/tiny/status.json || fail "the second run has moved the 
 echo "ok: refused after $told ms: $(grep '^lmnet: ' second.txt)"
 
 # A start that may wait does so for longer than its ranks wait for each other.
-LMNET_LEASE_WAIT=60 ranks 2 "${common[@]}" parallel.timeout=2s >third.txt 2>&1 &
+LMNET_LEASE_WAIT=60 ranks 2 "${common[@]}" parallel.timeout=5s >third.txt 2>&1 &
 third=$!
 until grep -qs 'belongs to the run .* this start waits for it' third.txt; do
   sleep 0.05
   kill -0 "$third" || fail "does not wait: $(cat third.txt)"
 done
-sleep 4
+sleep 8
 kill -0 "$third" || fail "does not wait long enough: $(cat third.txt)"
 
 # What a killed run has left is taken.

@@ -53,6 +53,7 @@ for layout in "1 1" "2 1" "2 2" "4 2"; do
   [ "$code" = 138 ] || fail "stop by USR1 ended with $code: $(tail -3 stopped.log)"
   grep -q '"stopped"' runs/stopped/status.json || fail "status.json does not say stopped"
   grep -q 'stopped by signal USR1 at update' stopped.log || fail "does not name the signal: $(tail -3 stopped.log)"
+  touch runs/stopped/stop # by `lmnet stop`, of the start before
   ranks "$n" "${common[@]}" run.name=stopped >>stopped.log || fail "resume after the stop: $(tail -3 stopped.log)"
   same_run runs/whole runs/stopped
 

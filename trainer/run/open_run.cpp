@@ -37,15 +37,15 @@ void take_folder(OpenRun& run) {
   // All ranks wait together, in spells: a time-out is for a rank that does not answer.
   constexpr std::chrono::seconds kSpell{1};
   const Clock::time_point end = Clock::now() + patience();
-  at::Tensor waits = at::ones({1}, at::kLong);
+  at::Tensor waits = at::zeros({1}, at::kLong);
   bool told = false;
-  while (waits.item<int64_t>() > 0 && !run.stop_wish.anywhere(run.world)) {
+  do {
     waits.zero_();
     together(run.world, [&] {
-      if (!run.first || !fs::exists(run.folder.path())) return;
+      if (!run.first) return;
       try {
-        run.lease.emplace(run.folder.path(), std::min(patience(), kSpell));
-        run.stop_wish.forget_request();
+        if (fs::exists(run.folder.path())) run.lease.emplace(run.folder.path(), std::min(patience(), kSpell));
+        run.stop_wish.heed_requests();
       } catch (const LeaseHeld& error) {
         if (Clock::now() >= end) throw;
         if (!told)
@@ -55,7 +55,7 @@ void take_folder(OpenRun& run) {
       }
     });
     run.world.all_reduce(waits);
-  }
+  } while (waits.item<int64_t>() > 0 && !run.stop_wish.anywhere(run.world));
   run.ours = waits.item<int64_t>() == 0 &&
              (run.lease || run.folder.exists());  // one that was submitted has no config.yaml yet
 }

@@ -28,7 +28,8 @@ StopWish::StopWish(const StopSignals& signals, const RunConfig& run, bool first_
   if (job_end_->time()) margin_ = std::clamp(seconds_until(*job_end_->time()) / 10, 0.0, kMargin);
 }
 
-void StopWish::forget_request() const {
+void StopWish::heed_requests() {
+  heeds_requests_ = true;
   std::error_code none_there;
   std::filesystem::remove(request_in(run_.folder()), none_there);
 }
@@ -71,7 +72,7 @@ int64_t StopWish::cause() {
 
 StopWish::Cause StopWish::look() {
   std::error_code unreadable;
-  if (std::filesystem::exists(request_in(run_.folder()), unreadable)) return request;
+  if (heeds_requests_ && std::filesystem::exists(request_in(run_.folder()), unreadable)) return request;
   if (job_ends_soon()) return end_of_job;
   if (run_.time_limit && seconds_since(started_) > run_.time_limit->value) return time_limit;
   return none;

@@ -23,8 +23,9 @@ class StopWish {
 
   /// What `lmnet stop` writes.
   static std::filesystem::path request_in(const std::filesystem::path& run) { return run / "stop"; }
-  /// Rank 0, before it begins: what was asked of an earlier start of the run is forgotten.
-  void forget_request() const;
+  /// Rank 0, once the run folder is its own: what was asked of an earlier start is forgotten, what `lmnet stop` asks
+  /// from here on counts.
+  void heed_requests();
 
   /// Whether this rank knows of a wish; stays true.
   bool here();
@@ -55,6 +56,7 @@ class StopWish {
   std::optional<JobEnd> job_end_;  // on rank 0, which alone looks at anything but signals
   double margin_ = 0;              // seconds
   double longest_update_ = 0, longest_save_ = 0;
+  bool heeds_requests_ = false;
   Clock::time_point looked_;
   Cause seen_ = none;
 };

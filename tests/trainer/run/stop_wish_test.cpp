@@ -49,9 +49,14 @@ TEST(StopWish, comes_by_a_file_that_is_forgotten_at_the_next_start) {
   StopWish other(signals, run, /*first_rank=*/false, kNoJob);
   EXPECT_FALSE(other.here());
   StopWish first(signals, run, /*first_rank=*/true, kNoJob);
+  EXPECT_FALSE(first.here());  // it was asked of the run that has the folder
+  first.heed_requests();
+  EXPECT_FALSE(first.here());
+  std::ofstream(StopWish::request_in(run.folder())) << "";
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // it looks now and then
   EXPECT_TRUE(first.here());
   StopWish next(signals, run, /*first_rank=*/true, kNoJob);
-  next.forget_request();
+  next.heed_requests();
   EXPECT_FALSE(next.here());
   EXPECT_TRUE(first.here());
 }
