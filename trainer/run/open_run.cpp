@@ -188,9 +188,9 @@ void OpenRun::note_skipped(const std::vector<SkippedRecord>& met) {
   if (!config.data.skip_bad_records) return;
   const int64_t fresh = skipped.add(world, met);
   if (const std::string warning = skipped.take_warning(); !warning.empty()) report.say("warning: " + warning);
-  if (fresh > 0)
-    report.say(
-        fmt::format("{} bad records passed over, listed in {}", fresh, (folder.path() / "skipped.jsonl").string()));
+  if (fresh == 0) return;
+  const std::string listed = skipped.written() ? ", listed in " + (folder.path() / "skipped.jsonl").string() : "";
+  report.say(fmt::format("{} bad records passed over{}", fresh, listed));
 }
 
 bool open_run(OpenRun& run) {

@@ -46,6 +46,7 @@ void SkippedLog::open(const std::filesystem::path& file) {
 }
 
 int64_t SkippedLog::add(Communicator& world, const std::vector<SkippedRecord>& met) {
+  if (!file_.empty()) write();
   at::Tensor counts = at::full({1}, static_cast<int64_t>(met.size()), at::kLong);
   world.all_reduce(counts);
   if (counts.item<int64_t>() == 0) return 0;

@@ -25,6 +25,9 @@ class SkippedLog {
   /// That the file cannot be written, once; empty otherwise.
   std::string take_warning() { return std::exchange(warning_, {}); }
 
+  /// Whether all of them stand in the file, where there is one.
+  bool written() const { return unwritten_.empty(); }
+
   /// Adds what this rank has met; says how many of all ranks' are new. Collective; throws AgreedError above the limit.
   int64_t add(Communicator& world, const std::vector<SkippedRecord>& met);
 
