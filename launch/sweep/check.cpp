@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <set>
 
@@ -91,8 +92,8 @@ class Checker {
       holds([&] { check_layout(imagined, ranks); });
       holds([&] { resolve_model(imagined.model); });
       holds([&] { checked.facts = facts_of(imagined, check_run(imagined, ranks).model); });
-      if (what_ == CheckOf::starts) holds([&] { check_files(imagined.data); });
       const RunFolder folder(checked.config.run.folder());
+      if (what_ == CheckOf::starts && folder.status().state != "done") holds([&] { look_at_data(imagined.data); });
       if (folder.exists()) holds([&] { folder.compare(checked.config); });
     }
     done_.push_back(std::move(checked));
@@ -113,6 +114,20 @@ class Checker {
   }
 
  private:
+  /// Runs of one sweep mostly have the same.
+  void look_at_data(const DataConfig& data) {
+    auto seen = std::ranges::find(data_, data, &std::pair<DataConfig, std::exception_ptr>::first);
+    if (seen == data_.end()) {
+      seen = data_.insert(data_.end(), {data, nullptr});
+      try {
+        check_files(data);
+      } catch (...) {
+        seen->second = std::current_exception();
+      }
+    }
+    if (seen->second) std::rethrow_exception(seen->second);
+  }
+
   void add_fault(const std::string& cell, const std::string& fault) {
     const auto same = std::ranges::find(faults_, fault, &std::pair<std::string, std::vector<std::string>>::first);
     if (same == faults_.end()) {
@@ -161,6 +176,7 @@ class Checker {
   fs::path folder_;
   std::span<const std::string> overrides_;
   CheckOf what_;
+  std::vector<std::pair<DataConfig, std::exception_ptr>> data_;  // that was looked at, and what is wrong with it
   std::vector<CheckedCell> done_;
   std::set<std::string> impossible_;
   std::vector<std::pair<std::string, std::vector<std::string>>> faults_;  // and the runs that have it

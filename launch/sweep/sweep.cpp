@@ -252,7 +252,8 @@ int sweep(const SweepOptions& options) {
   const SweepFolder folder(folder_of(file, options.overrides));
   if (options.status) return show_status(folder);
   if (options.report) return show_report(folder);
-  const CheckOf what = options.dry_run ? CheckOf::configs : CheckOf::starts;
+  // Under Slurm the data need not be seen from here.
+  const CheckOf what = options.dry_run || options.launcher == "slurm" ? CheckOf::configs : CheckOf::starts;
   const std::vector<CheckedCell> cells = check_cells(file, cells_of(file), options.overrides, what);
   if (options.dry_run) return describe(file, folder, cells);
   return run_all(folder, cells, static_cast<size_t>(options.jobs > 0 ? options.jobs : file.jobs), options);
