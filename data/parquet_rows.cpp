@@ -223,9 +223,10 @@ class ParquetRows : public RowReader {
     const auto& file = *reader_->parquet_reader()->metadata();
     for (int i = 0; i < file.num_row_groups(); ++i) {
       const auto group = file.RowGroup(i);
+      if (group->num_rows() == 0) continue;
       double bytes = 1;
       for (const int leaf : leaves_) bytes += static_cast<double>(group->ColumnChunk(leaf)->total_uncompressed_size());
-      if (bytes > 0) rows = std::min(rows, most_bytes * static_cast<double>(group->num_rows()) / bytes);
+      rows = std::min(rows, most_bytes * static_cast<double>(group->num_rows()) / bytes);
     }
     return std::max<int64_t>(1, static_cast<int64_t>(rows));
   }

@@ -169,9 +169,10 @@ class ShardCheck {
     const std::string kind = kind_of_name(file);
     if (kind == ".parquet") return check_parquet(ends);
     if (ends.size == 0 && file.extension() != ".gz" && file.extension() != ".zst") return warn(file, "is empty");
+    std::optional<GzipEnd> gzip;
     if (compression == Compression::gzip) {
-      gzip_.push_back(end_of_gzip(file, ends));
-      if (gzip_.back().too_small()) read_if_small(file, ends.size);
+      gzip = end_of_gzip(file, ends);
+      if (gzip->too_small()) read_if_small(file, ends.size);
     } else if (compression == Compression::zstd) {
       read_if_small(file, ends.size);
     }
@@ -179,6 +180,7 @@ class ShardCheck {
       check_json(file, ends, format_.bad_records().has_value());
     else
       ByteReader bytes(file);  // its first piece
+    if (gzip) gzip_.push_back(*gzip);
   }
 
   void look(const GzipEnd& end, const std::optional<double>& usual) {

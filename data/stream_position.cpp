@@ -25,6 +25,10 @@ std::string StreamPosition::json(const std::string& fingerprint) const {
 StreamPosition StreamPosition::parse(const std::string& json, const std::string& fingerprint) {
   try {
     const auto root = nlohmann::json::parse(json);
+    if (const auto& shares = root.at("sources"); !shares.empty() && !shares.front().contains("passed"))
+      throw DataError(
+          "the stored data position is of an older version of LMNet, which dealt data otherwise: start a new run "
+          "(run.name); model.load gives it these weights");
     if (root.at("data").get<std::string>() != fingerprint) {
       throw DataError(
           "the stored data position belongs to other data: the files, weights, seed, tokenizer, sequence length, "

@@ -122,8 +122,10 @@ TEST_P(CompressedText, that_is_none_is_told_by_its_name) {
 }
 
 /// How often a file is opened meanwhile.
+/// -1 where this user may watch no more files.
 int times_opened(const std::string& file, const std::function<void()>& action) {
   const int watch = inotify_init1(IN_NONBLOCK);
+  if (watch < 0) return -1;
   EXPECT_GE(inotify_add_watch(watch, file.c_str(), IN_OPEN | IN_CLOSE), 0);
   action();
   // Equal events that follow one another are told as one, therefore closings are watched too.
@@ -138,7 +140,9 @@ TEST_P(CompressedText, is_opened_once_on_the_way_to_a_place_in_it) {
   const auto file = write(sample_text(10'000'000));
   EXPECT_GT(std::filesystem::file_size(file), 10 * (64 << 10));
   ByteReader reader(file);
-  EXPECT_EQ(times_opened(file, [&] { reader.seek(9'000'000); }), 1);
+  const int opened = times_opened(file, [&] { reader.seek(9'000'000); });
+  if (opened < 0) GTEST_SKIP() << "no inotify";
+  EXPECT_EQ(opened, 1);
   // Nor does it stay open.
   int open = 0;
   for (const auto& handle : std::filesystem::directory_iterator("/proc/self/fd")) {
