@@ -106,9 +106,8 @@ class Communicator {
   /// how long one of their waits may see nothing move before it is given up. Local.
   virtual void enter(std::string phase, std::chrono::milliseconds timeout) = 0;
 
-  /// Tells people (TellFailure) and all ranks of the job that this one cannot go on: their waits, present and later
-  /// ones, end in a RankFailed with this cause and code. The first cause that a rank hears of is the one that stays. May
-  /// be called at any moment.
+  /// Tells people (TellFailure) and all ranks of the job that this one cannot go on: their present and later waits end
+  /// in a RankFailed with this cause and code. The first cause a rank hears of stays. May be called at any moment.
   virtual void fail(const std::string& cause, int code) noexcept = 0;
 };
 
