@@ -44,6 +44,7 @@ class Run {
 
 void Run::begin_stage() {
   const StageConfig& stage = run_.config.train.stages[run_.state.stage];
+  run_.checkpointer->before_change();
   run_.engine->begin_stage(parse_trains(stage));
   if (run_.state.in_stage.updates == 0) run_.guard.begin_stage();
   if (run_.resumed) {
@@ -81,7 +82,7 @@ void Run::one_update(const Schedule& schedule) {
   options.micro_batch = run_.config.train.micro_batch;
   options.loss = {run_.config.train.loss.label_smoothing, run_.config.train.loss.epsilon};
   options.save = run_.checkpointer->vote();
-  options.before_change = [this] { run_.checkpointer->before_update(); };
+  options.before_change = [this] { run_.checkpointer->before_change(); };
   const UpdateResult result = run_.engine->gradients(to_sequence(batch), options.micro_batch, run_.stop_wish.here(),
                                                      options.loss, options.save);
   if (accepts(result)) run_.engine->apply(result, options);

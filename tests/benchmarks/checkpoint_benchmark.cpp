@@ -1,17 +1,20 @@
 // What a checkpoint costs a run: `checkpoint_benchmark FOLDER [ROUNDS [HIDDEN]]`. In each round, in turn: updates
 // alone; the same number with a save in flight; a plain blocking write of the same bytes (one file, write and fsync);
-// and `dd conv=fsync` of as many. Prints the medians over the rounds, with the share of the plain write that the loop
-// loses, and the memory.
+// and `dd conv=fsync` of them (some disks take zeros for nothing). Prints the medians over the rounds, with the share
+// of the plain write that the loop loses, and the memory beyond the peak of the updates alone.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "parallel/thread_communicator.h"
@@ -36,11 +39,11 @@ double seconds_of(const std::function<void()>& work) {
   return seconds_since(start);
 }
 
-/// MiB of this process: what it holds (VmRSS) or the most since the last reset (VmHWM).
-double memory(const std::string& field) {
+/// MiB of this process, the most since the last reset.
+double peak_memory() {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;)
-    if (word == field + ":") {
+    if (word == "VmHWM:") {
       double kib = 0;
       status >> kib;
       return kib / 1024;
@@ -86,7 +89,7 @@ class Training {
            {Parameter::Part::edges, Parameter::Part::vertices, Parameter::Part::embeddings, Parameter::Part::head})
         options.lr[part] = 1e-6;
       options.save = checkpointer_->vote();
-      options.before_change = [this] { checkpointer_->before_update(); };
+      options.before_change = [this] { checkpointer_->before_change(); };
       ++state_.run.updates;
       checkpointer_->take(engine_->update(batch, options).save);
     }
@@ -108,10 +111,16 @@ class Training {
   bool known_ = true;
 };
 
-uint64_t bytes_in(const fs::path& folder) {
-  uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(folder)) bytes += fs::file_size(entry);
-  return bytes;
+/// Of all its files, one after the other.
+std::vector<std::byte> content_of(const fs::path& checkpoint) {
+  std::vector<std::byte> content;
+  for (const auto& entry : fs::directory_iterator(checkpoint)) {
+    const FileDescriptor file(entry.path(), O_RDONLY);
+    const size_t before = content.size();
+    content.resize(before + file.size());
+    file.read(std::span(content).subspan(before), 0);
+  }
+  return content;
 }
 
 void plain_write(const fs::path& file, const std::vector<std::byte>& bytes) {
@@ -121,54 +130,68 @@ void plain_write(const fs::path& file, const std::vector<std::byte>& bytes) {
 }
 
 int run(const fs::path& folder, int rounds, int64_t hidden) {
-  constexpr int kUpdates = 12;
+  constexpr int kUpdates = 6;
   Training training(hidden, folder / "checkpoints");
   training.updates(2);
   training.begin_save();
   training.settle();
-  const uint64_t bytes = bytes_in(folder / "checkpoints" / folder_name(training.update()));
+  const uint64_t bytes = content_of(folder / "checkpoints" / folder_name(training.update())).size();
   const double gib = static_cast<double>(bytes) / (1 << 30);
-  std::vector<double> alone, beside, blocking, save, plain, dd, more_memory;
+  std::vector<double> alone, beside, written, save, plain, dd, more_memory;
   for (int round = 0; round < rounds; ++round) {
+    reset_peak();
     alone.push_back(seconds_of([&] { training.updates(kUpdates); }));
-    const double held = memory("VmRSS");
+    const double peak_alone = peak_memory();
     reset_peak();
     beside.push_back(seconds_of([&] {
       training.begin_save();
       training.updates(kUpdates);
     }));
     if (!training.saved()) fmt::print("the save took longer than {} updates\n", kUpdates);
-    more_memory.push_back((memory("VmHWM") - held) / static_cast<double>(bytes >> 20));
+    more_memory.push_back((peak_memory() - peak_alone) / static_cast<double>(bytes >> 20));
     training.updates(1);
-    save.push_back(seconds_of([&] { training.settle(); }));
-    const fs::path file = folder / "plain";
-    {
-      const std::vector<std::byte> zeros(bytes, std::byte{1});
-      plain.push_back(seconds_of([&] { plain_write(file, zeros); }));
-    }
+    save.push_back(seconds_of([&] {
+      const auto start = Clock::now();
+      const fs::path complete = folder / "checkpoints" / folder_name(training.update());
+      const std::jthread watch([&] {
+        while (!fs::exists(complete)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        written.push_back(seconds_since(start));
+      });
+      training.settle();
+    }));
+    // What the checkpoint consists of, in memory: /dev/shm is no disk.
+    const std::vector<std::byte> content = content_of(folder / "checkpoints" / folder_name(training.update()));
+    const fs::path file = folder / "plain", source = fs::path("/dev/shm") / fmt::format("plain-{}", ::getpid());
+    plain.push_back(seconds_of([&] { plain_write(file, content); }));
     fs::remove(file);
+    plain_write(source, content);
     const std::string command =
-        fmt::format("dd if=/dev/zero of={} bs=1M count={} conv=fsync status=none", file.string(), bytes >> 20);
+        fmt::format("dd if={} of={} bs=1M conv=fsync status=none", source.string(), file.string());
     dd.push_back(seconds_of([&] {
       if (std::system(command.c_str()) != 0) fmt::print("dd failed\n");
     }));
     fs::remove(file);
+    fs::remove(source);
   }
   std::vector<double> lost, speed;
   for (size_t i = 0; i < alone.size(); ++i) {
     lost.push_back((beside[i] - alone[i]) / plain[i]);
-    speed.push_back(dd[i] / save[i]);
+    speed.push_back(dd[i] / written[i]);
   }
   fmt::print("{:.2f} GiB, {} updates of {:.2f} s: {:.2f} s alone, {:.2f} s with a save in flight\n", gib, kUpdates,
              median(alone) / kUpdates, median(alone), median(beside));
-  fmt::print("plain blocking write {:.2f} s, a save that is waited for {:.2f} s, dd {:.2f} s\n", median(plain),
-             median(save), median(dd));
   fmt::print(
-      "the loop loses {:.0f} % of a plain write; a save runs at {:.0f} % of dd; it takes {:.2f} times its bytes\n",
+      "plain blocking write {:.2f} s, dd {:.2f} s; a save that is waited for is complete in {:.2f} s, read again "
+      "and checked in {:.2f} s\n",
+      median(plain), median(dd), median(written), median(save));
+  fmt::print(
+      "the loop loses {:.0f} % of a plain write; a save is written at {:.0f} % of dd's speed; it takes {:.2f} "
+      "times its bytes\n",
       100 * median(lost), 100 * median(speed), median(more_memory));
   for (size_t i = 0; i < alone.size(); ++i)
-    fmt::print("  round {}: alone {:.2f} beside {:.2f} plain {:.2f} save {:.2f} dd {:.2f} memory {:.2f}\n", i + 1,
-               alone[i], beside[i], plain[i], save[i], dd[i], more_memory[i]);
+    fmt::print(
+        "  round {}: alone {:.2f} beside {:.2f} plain {:.2f} dd {:.2f} written {:.2f} save {:.2f} memory {:.2f}\n",
+        i + 1, alone[i], beside[i], plain[i], dd[i], written[i], save[i], more_memory[i]);
   return 0;
 }
 

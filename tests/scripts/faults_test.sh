@@ -35,9 +35,9 @@ for phase in step checkpoint; do
 done
 
 # The others hear of it before the rank's disk is done with the checkpoint that it writes.
-LMNET_FAULT='rank=1 phase=save-snapshot action=sleep seconds=60; rank=1 phase=step update=6 action=throw' \
-  breaks 1 'rank 1 on .*thrown on rank 1' -np 2 "$lmnet" "${common[@]}"
-failed 1 'thrown on rank 1'
+LMNET_FAULT='rank=0 phase=save-manifest action=sleep seconds=60; rank=0 phase=step update=6 action=throw' \
+  breaks 1 'rank 0 on .*thrown on rank 0' -np 2 "$lmnet" "${common[@]}"
+failed 1 'thrown on rank 0'
 
 # A rank that sleeps for longer than the time-out is as good as stopped; the phase is named.
 LMNET_FAULT='rank=1 phase=checkpoint action=sleep' breaks 4 'checkpoint of update 4' -np 2 "$lmnet" "${common[@]}"

@@ -78,7 +78,6 @@ struct Checkpointer::Saving {
   Clock::time_point start = Clock::now();
   bool beside;       // the training, which goes on meanwhile
   std::string note;  // what went wrong beside it, on rank 0
-  std::atomic<bool> taken = false;
   Step step = Step::writing;
   BackgroundWork work;  // this rank's of the step; last, so that it ends first
 
@@ -90,8 +89,11 @@ struct Checkpointer::Saving {
         beside(copies == Snapshot::Copies::all) {}
 
   void write(const std::stop_token& asked, const SavePoint& at_point, std::map<std::string, uint32_t>& checksums) {
+    struct LetGo {
+      Snapshot& snapshot;
+      ~LetGo() { snapshot.let_go(); }
+    } let_go{snapshot};
     try {
-      take(asked);
       write_files(asked, at_point, checksums);
     } catch (...) {  // rank 0 removes the folder as soon as it hears of this
       writer.discard();
@@ -107,11 +109,12 @@ struct Checkpointer::Saving {
     for (size_t i = 0; i < snapshot.tensors().size() && !asked.stop_requested(); ++i) {
       const SavedTensor& tensor = snapshot.tensors()[i];
       const bool refers = !tensor.reference.empty();
-      const std::span<const std::byte> content = snapshot.fetch(i, checksums);
+      const std::span<const std::byte> content = snapshot.fetch(i, checksums, asked);
       if (!tensor.kind.empty()) (refers ? *copy : writer).add(tensor.kind, tensor.what, content);
       written += content.size();
       if (refers) writer.refer(tensor.what, tensor.reference, references.at(tensor.reference));
     }
+    snapshot.let_go();
     if (asked.stop_requested()) return;
     if (copy) copy->hand_in(asked);
     if (!asked.stop_requested()) writer.hand_in(asked);
@@ -146,18 +149,6 @@ struct Checkpointer::Saving {
     if (!copy) return;
     remove_path(copy->temporary());
     remove_path(copy->folder());
-  }
-
- private:
-  void take(const std::stop_token& asked) {
-    struct Done {
-      std::atomic<bool>& flag;
-      ~Done() {
-        flag = true;
-        flag.notify_all();
-      }
-    } done{taken};
-    snapshot.take(asked);
   }
 };
 
@@ -286,8 +277,8 @@ void Checkpointer::require_room() {
   });
 }
 
-void Checkpointer::before_update() {
-  if (saving_) saving_->taken.wait(false);
+void Checkpointer::before_change() {
+  if (saving_) saving_->snapshot.before_change();
 }
 
 SaveVote Checkpointer::vote() {

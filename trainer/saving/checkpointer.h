@@ -64,8 +64,8 @@ class Checkpointer {
   /// Waits for a save that is on its way, where the run ends without one of its own. Collective; throws as save().
   void settle();
 
-  /// To be called before the optimiser changes a value: returns when this rank's are copied. Local.
-  void before_update();
+  /// To be called before a value changes: returns when this rank's are written or copied. Local.
+  void before_change();
 
   /// What this rank tells the others along with an update, and what all have told. Throws AgreedError for a save that
   /// has failed where `checkpoint.on_failure` is stop.

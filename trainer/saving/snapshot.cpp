@@ -51,13 +51,34 @@ Snapshot::Snapshot(std::vector<SavedTensor> tensors, Copies copies) : tensors_(s
   }
 }
 
-void Snapshot::take(const std::stop_token& asked) {
-  if (copies_ != Copies::all) return;
-  memory_ = HostMemory(reserved_, /*pinned=*/before_.has_value());
-  for (size_t i = 0; i < tensors_.size() && !asked.stop_requested(); ++i) {
+void Snapshot::before_change() {
+  to_change_ = true;
+  let_go_.wait(false);
+}
+
+void Snapshot::let_go() {
+  let_go_ = true;
+  let_go_.notify_all();
+}
+
+/// Of one that is not written: no training changes it in this stage.
+void Snapshot::note_crc(SavedTensor& tensor, std::map<std::string, uint32_t>& known) {
+  const auto [crc, unknown] = known.try_emplace(tensor.what.name, 0);
+  if (unknown) crc->second = crc32c(host_bytes(tensor.source.cpu()));
+  tensor.what.crc32c = crc->second;
+}
+
+void Snapshot::copy_rest(size_t first, std::map<std::string, uint32_t>& known, const std::stop_token& asked) {
+  copied_ = true;
+  copied_from_ = places_[first] / page_bytes * page_bytes;
+  memory_ = HostMemory(reserved_ - copied_from_, /*pinned=*/before_.has_value());
+  for (size_t i = first; i < tensors_.size() && !asked.stop_requested(); ++i) {
     SavedTensor& tensor = tensors_[i];
-    if (tensor.kind.empty()) continue;
-    const std::span to = memory_.bytes().subspan(places_[i], tensor.what.bytes());
+    if (tensor.kind.empty()) {
+      note_crc(tensor, known);
+      continue;
+    }
+    const std::span to = memory_.bytes().subspan(places_[i] - copied_from_, tensor.what.bytes());
     if (tensor.source.is_cpu()) {
       tensor.what.crc32c = copy_with_crc(host_bytes(tensor.source), to);
     } else {
@@ -66,19 +87,20 @@ void Snapshot::take(const std::stop_token& asked) {
     }
     tensor.source.reset();
   }
+  let_go();
 }
 
-std::span<const std::byte> Snapshot::fetch(size_t i, std::map<std::string, uint32_t>& known) {
+std::span<const std::byte> Snapshot::fetch(size_t i, std::map<std::string, uint32_t>& known,
+                                           const std::stop_token& asked) {
+  if (copies_ == Copies::all && !copied_ && (to_change_ || before_)) copy_rest(i, known, asked);
   SavedTensor& tensor = tensors_[i];
-  if (tensor.kind.empty()) {  // frozen: nothing changes it
-    const auto [crc, unknown] = known.try_emplace(tensor.what.name, 0);
-    if (unknown) crc->second = crc32c(host_bytes(tensor.source.cpu()));
-    tensor.what.crc32c = crc->second;
+  if (tensor.kind.empty()) {
+    if (!copied_) note_crc(tensor, known);
     return {};
   }
   std::span<const std::byte> bytes;
-  if (copies_ == Copies::all) {
-    bytes = memory_.bytes().subspan(places_[i], tensor.what.bytes());
+  if (copied_) {
+    bytes = memory_.bytes().subspan(places_[i] - copied_from_, tensor.what.bytes());
   } else if (tensor.source.is_cpu()) {
     bytes = host_bytes(tensor.source);
     tensor.what.crc32c = crc32c(bytes);

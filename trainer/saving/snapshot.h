@@ -1,6 +1,7 @@
 #pragma once
 #include <c10/core/Event.h>
 
+#include <atomic>
 #include <map>
 #include <optional>
 #include <span>
@@ -13,37 +14,46 @@
 
 namespace lmnet {
 
-/// What a rank gives to a checkpoint, in host memory (pinned where it comes from a device).
+/// What a rank gives to a checkpoint. A thread writes it while the next forward and backward run, which change nothing:
+/// what comes from the host is written from where it is, and only what is left when the values are to change is copied,
+/// so that a disk that is faster than an update costs neither memory nor time. What comes from a device is copied at
+/// once, to pinned memory.
 class Snapshot {
  public:
   enum class Copies {
-    all,  // so that training may go on while it is written
-    one,  // at a time; nothing changes meanwhile
+    all,  // of what is left, so that training may go on while it is written
+    one,  // at a time, from a device; nothing changes meanwhile
   };
   /// On the thread that trains: what its current stream has to do with the tensors comes before the copy.
   Snapshot(std::vector<SavedTensor> tensors, Copies copies);
 
-  /// Copies what is to be copied at once. On any thread; ends early when asked to stop. Throws CheckpointError where
-  /// there is no memory for it.
-  void take(const std::stop_token& asked);
+  /// On the thread that trains, before a value changes: returns when the tensors themselves are not read any more.
+  void before_change();
 
-  /// The bytes of a tensor, none of one that is not written, and its CRC in `tensors()`; after take(). The CRCs of
-  /// frozen weights are noted in `known`, and taken from there where they are not written. They last until the next
-  /// call where one is copied at a time.
-  std::span<const std::byte> fetch(size_t tensor, std::map<std::string, uint32_t>& known);
+  /// The bytes of a tensor, none of one that is not written, and its CRC in `tensors()`. On the thread that writes, in
+  /// their order; the bytes last until the next call. The CRCs of frozen weights are noted in `known`, and taken from
+  /// there where they are not written. Throws CheckpointError where there is no memory for a copy.
+  std::span<const std::byte> fetch(size_t tensor, std::map<std::string, uint32_t>& known,
+                                   const std::stop_token& asked = {});
+  /// Nothing more is fetched. On the thread that writes, whatever came.
+  void let_go();
 
   const std::vector<SavedTensor>& tensors() const { return tensors_; }
   /// The bytes of all of them.
   uint64_t size() const { return size_; }
 
  private:
+  static void note_crc(SavedTensor& tensor, std::map<std::string, uint32_t>& known);
+  void copy_rest(size_t first, std::map<std::string, uint32_t>& known, const std::stop_token& asked);
   void copy_from_device(const at::Tensor& source, std::span<std::byte> to) const;
 
   std::vector<SavedTensor> tensors_;
   Copies copies_;
   std::vector<uint64_t> places_;  // in the memory
-  uint64_t size_ = 0;
-  uint64_t reserved_ = 0;
+  uint64_t size_ = 0, reserved_ = 0;
+  uint64_t copied_from_ = 0;  // the place where the memory begins
+  bool copied_ = false;       // what is left
+  std::atomic<bool> to_change_ = false, let_go_ = false;
   std::optional<c10::Event> before_;  // on a device: what comes before the copy
   HostMemory memory_;
 };

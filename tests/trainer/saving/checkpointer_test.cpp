@@ -37,7 +37,7 @@ class CheckpointerTest : public ::testing::Test {
       const auto& mesh = engine.mesh();
       UpdateOptions options{.lr = rates(run.stages.front().trains), .micro_batch = run.micro_batch};
       options.save = checkpointer.vote();
-      options.before_change = [this] { checkpointer.before_update(); };
+      options.before_change = [this] { checkpointer.before_change(); };
       const int number = static_cast<int>(state.run.updates++);
       const UpdateResult result =
           engine.update(rows_of_replica(global_batch(run, number), mesh.dp_rank, mesh.dp_size), options);
