@@ -10,7 +10,7 @@ namespace lmnet {
 /// semicolon between two faults:
 ///   rank=1             where
 ///   phase=checkpoint   start, step, checkpoint or evaluation: when the rank enters one; or a point of a save:
-///                      save-snapshot (taken), save-file (before each but the first), save-manifest (before it),
+///                      save-snapshot (before the first file), save-file (before each but the first), save-manifest (before it),
 ///                      save-rename (before it), save-clean (an old checkpoint is on its way out)
 ///   update=3           the first of that phase at this update or later; without it the first
 ///   action=throw       throw throws; sleep prints a line on the error output and sleeps; kill ends the process by
