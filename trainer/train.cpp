@@ -44,7 +44,7 @@ class Run {
 
 void Run::begin_stage() {
   const StageConfig& stage = run_.config.train.stages[run_.state.stage];
-  run_.checkpointer->before_change();
+  run_.checkpointer->before_change();  // parameters may be laid out anew
   run_.engine->begin_stage(parse_trains(stage));
   if (run_.state.in_stage.updates == 0) run_.guard.begin_stage();
   if (run_.resumed) {

@@ -26,9 +26,9 @@ struct CheckpointTexts {
 };
 
 /// Saves a run while it goes on: a save begins between two updates, a thread writes, and what it has come to rides on
-/// the norm's all-reduce of the updates that follow, so that all ranks hear of it at the same update and no rank waits
-/// for another one's disk. A save that fails leaves the checkpoints that are there and the run as they are; the next
-/// one that is due tries again.
+/// the norm's all-reduce of the updates that follow, so that all ranks hear of it at the same update; an update waits
+/// at most for the tensor that is being written. A save that fails leaves the checkpoints that are there and the run as
+/// they are; the next one that is due tries again.
 ///
 /// Every rank calls the same in the same order.
 class Checkpointer {

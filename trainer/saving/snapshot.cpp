@@ -16,6 +16,8 @@ namespace {
 
 /// Copied at a time, so that its CRC is taken while it is in the processor's cache.
 constexpr size_t chunk_bytes = size_t{1} << 18;
+/// A change waits until the tensor is written that a fetch has given: larger ones are copied first.
+constexpr uint64_t longest_wait_bytes = uint64_t{256} << 20;
 
 std::span<const std::byte> host_bytes(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
@@ -57,27 +59,19 @@ void Snapshot::before_change() {
 }
 
 void Snapshot::let_go() {
+  if (!copied_)
+    for (SavedTensor& tensor : tensors_) tensor.source.reset();
   let_go_ = true;
   let_go_.notify_all();
 }
 
-/// Of one that is not written: no training changes it in this stage.
-void Snapshot::note_crc(SavedTensor& tensor, std::map<std::string, uint32_t>& known) {
-  const auto [crc, unknown] = known.try_emplace(tensor.what.name, 0);
-  if (unknown) crc->second = crc32c(host_bytes(tensor.source.cpu()));
-  tensor.what.crc32c = crc->second;
-}
-
-void Snapshot::copy_rest(size_t first, std::map<std::string, uint32_t>& known, const std::stop_token& asked) {
+void Snapshot::copy_rest(size_t first, const std::stop_token& asked) {
   copied_ = true;
   copied_from_ = places_[first] / page_bytes * page_bytes;
   memory_ = HostMemory(reserved_ - copied_from_, /*pinned=*/before_.has_value());
   for (size_t i = first; i < tensors_.size() && !asked.stop_requested(); ++i) {
     SavedTensor& tensor = tensors_[i];
-    if (tensor.kind.empty()) {
-      note_crc(tensor, known);
-      continue;
-    }
+    if (tensor.kind.empty()) continue;  // frozen: its memory stays as it is, also when it begins to train
     const std::span to = memory_.bytes().subspan(places_[i] - copied_from_, tensor.what.bytes());
     if (tensor.source.is_cpu()) {
       tensor.what.crc32c = copy_with_crc(host_bytes(tensor.source), to);
@@ -92,10 +86,13 @@ void Snapshot::copy_rest(size_t first, std::map<std::string, uint32_t>& known, c
 
 std::span<const std::byte> Snapshot::fetch(size_t i, std::map<std::string, uint32_t>& known,
                                            const std::stop_token& asked) {
-  if (copies_ == Copies::all && !copied_ && (to_change_ || before_)) copy_rest(i, known, asked);
   SavedTensor& tensor = tensors_[i];
+  const bool long_wait = tensor.what.bytes() > longest_wait_bytes && !tensor.kind.empty();
+  if (copies_ == Copies::all && !copied_ && (to_change_ || before_ || long_wait)) copy_rest(i, asked);
   if (tensor.kind.empty()) {
-    if (!copied_) note_crc(tensor, known);
+    auto crc = known.find(tensor.what.name);
+    if (crc == known.end()) crc = known.emplace(tensor.what.name, crc32c(host_bytes(tensor.source.cpu()))).first;
+    tensor.what.crc32c = crc->second;
     return {};
   }
   std::span<const std::byte> bytes;

@@ -43,8 +43,7 @@ class Snapshot {
   uint64_t size() const { return size_; }
 
  private:
-  static void note_crc(SavedTensor& tensor, std::map<std::string, uint32_t>& known);
-  void copy_rest(size_t first, std::map<std::string, uint32_t>& known, const std::stop_token& asked);
+  void copy_rest(size_t first, const std::stop_token& asked);
   void copy_from_device(const at::Tensor& source, std::span<std::byte> to) const;
 
   std::vector<SavedTensor> tensors_;
