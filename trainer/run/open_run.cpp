@@ -36,7 +36,8 @@ std::chrono::seconds patience() {
 void take_folder(OpenRun& run) {
   // All ranks wait together, in spells: a time-out is for a rank that does not answer.
   constexpr std::chrono::seconds kSpell{1};
-  const Clock::time_point end = Clock::now() + patience();
+  const std::chrono::seconds longest = patience();
+  const Clock::time_point end = Clock::now() + longest;
   at::Tensor waits = at::zeros({1}, at::kLong);
   bool told = false;
   do {
@@ -44,12 +45,12 @@ void take_folder(OpenRun& run) {
     together(run.world, [&] {
       if (!run.first) return;
       try {
-        if (fs::exists(run.folder.path())) run.lease.emplace(run.folder.path(), std::min(patience(), kSpell));
+        if (fs::exists(run.folder.path())) run.lease.emplace(run.folder.path(), std::min(longest, kSpell));
         run.stop_wish.heed_requests();
       } catch (const LeaseHeld& error) {
         if (Clock::now() >= end) throw;
         if (!told)
-          run.report.say(fmt::format("{}; this start waits for it, {} s at most", error.what(), patience().count()));
+          run.report.say(fmt::format("{}; this start waits for it, {} s at most", error.what(), longest.count()));
         told = true;
         waits.fill_(1);
       }

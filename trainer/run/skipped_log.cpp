@@ -46,7 +46,7 @@ void SkippedLog::open(const std::filesystem::path& file) {
 }
 
 int64_t SkippedLog::add(Communicator& world, const std::vector<SkippedRecord>& met) {
-  if (!file_.empty()) write();
+  write();
   at::Tensor counts = at::full({1}, static_cast<int64_t>(met.size()), at::kLong);
   world.all_reduce(counts);
   if (counts.item<int64_t>() == 0) return 0;
@@ -73,7 +73,7 @@ int64_t SkippedLog::keep(const std::vector<Json>& of_ranks) {
     known_.insert(key);
     unwritten_.push_back(record);
   }
-  if (!file_.empty()) write();
+  write();
   if (!fresh.empty() && std::ssize(known_) > limit_) {
     const SkippedRecord& last = fresh.rbegin()->second;
     throw DataError(fmt::format("{}: record {}: {}; it is bad record {} of this run, data.bad_record_limit is {}",
@@ -84,7 +84,7 @@ int64_t SkippedLog::keep(const std::vector<Json>& of_ranks) {
 
 /// What cannot be written waits for the next time: the count is what matters.
 void SkippedLog::write() {
-  if (unwritten_.empty()) return;
+  if (file_.empty() || unwritten_.empty()) return;
   std::error_code error;
   const auto before = std::filesystem::file_size(file_, error);
   errno = 0;
