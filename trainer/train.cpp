@@ -29,6 +29,7 @@ class Run {
   void begin_stage();
   bool train_stage();
   void one_update(const Schedule& schedule);
+  void wait_for_checkpoint();
   bool accepts(const UpdateResult& result);
   void validate();
   void save(bool last);
@@ -85,6 +86,8 @@ void Run::one_update(const Schedule& schedule) {
   options.before_change = [this] { run_.checkpointer->before_change(); };
   const UpdateResult result = run_.engine->gradients(to_sequence(batch), options.micro_batch, run_.stop_wish.here(),
                                                      options.loss, options.save);
+  run_.checkpointer->take(result.save);
+  wait_for_checkpoint();
   if (accepts(result)) run_.engine->apply(result, options);
   stop_ = result.stop;
   for (Progress* progress : {&run_.state.run, &run_.state.in_stage}) {
@@ -111,8 +114,16 @@ void Run::one_update(const Schedule& schedule) {
     run_.report.metrics(report.metrics(run_.state));
   }
   run_.report.running(run_.state.run.updates, due(run_.config.log.every));
-  run_.checkpointer->take(result.save);
   run_.stop_wish.save_took(run_.checkpointer->longest());
+}
+
+/// Before an update that would be too far ahead of the one that is being saved.
+void Run::wait_for_checkpoint() {
+  const int64_t update = run_.state.run.updates + 1;
+  if (!run_.checkpointer->holds(update)) return;
+  run_.phases.enter(Phase::checkpoint, run_.state.run.updates);
+  run_.checkpointer->hold(update);
+  run_.phases.enter(Phase::step, update);
 }
 
 /// Whether the gradients of this update are good enough to change the weights.

@@ -1,7 +1,7 @@
-// What a checkpoint costs a run: `checkpoint_benchmark FOLDER [ROUNDS [HIDDEN]]`. In each round, in turn: updates
-// alone; the same number with a save in flight; a plain blocking write of the same bytes (one file, write and fsync);
-// and `dd conv=fsync` of them (some disks take zeros for nothing). Prints the medians over the rounds, with the share
-// of the plain write that the loop loses, and the memory beyond the peak of the updates alone.
+// What a checkpoint costs a run: `checkpoint_benchmark FOLDER [ROUNDS [HIDDEN [AHEAD]]]`. In each round, in turn:
+// updates alone; the same number with a save in flight; a plain blocking write of the same bytes (one file, write and
+// fsync); and `dd conv=fsync` of them (some disks take zeros for nothing). Prints the medians over the rounds, with the
+// share of the plain write that the loop loses, and the memory beyond the peak of the updates alone.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fcntl.h>
@@ -57,7 +57,8 @@ void reset_peak() {
 /// A network on one rank, and its run.
 class Training {
  public:
-  Training(int64_t hidden, fs::path folder) : alone_(make_thread_communicators(1)), mesh_(*alone_.front(), 1) {
+  Training(int64_t hidden, int64_t ahead, fs::path folder)
+      : alone_(make_thread_communicators(1)), mesh_(*alone_.front(), 1) {
     BackboneConfig backbone;
     backbone.hidden_size = hidden;
     backbone.intermediate_size = 4 * hidden;
@@ -72,6 +73,7 @@ class Training {
     engine_->initialize(1);
     CheckpointConfig config;
     config.keep = 1;
+    config.ahead = ahead;
     checkpointer_ = std::make_unique<Checkpointer>(*engine_, config, std::move(folder), CheckpointTexts{"{}\n"},
                                                    [this](const std::string& text) {
                                                      if (text.starts_with("warning")) fmt::print("{}\n", text);
@@ -88,10 +90,13 @@ class Training {
       for (const Parameter::Part part :
            {Parameter::Part::edges, Parameter::Part::vertices, Parameter::Part::embeddings, Parameter::Part::head})
         options.lr[part] = 1e-6;
-      options.save = checkpointer_->vote();
       options.before_change = [this] { checkpointer_->before_change(); };
       ++state_.run.updates;
-      checkpointer_->take(engine_->update(batch, options).save);
+      const UpdateResult result =
+          engine_->gradients(batch, options.micro_batch, /*stop=*/false, options.loss, checkpointer_->vote());
+      checkpointer_->take(result.save);
+      checkpointer_->hold(state_.run.updates);
+      engine_->apply(result, options);
     }
   }
   void begin_save() {
@@ -129,9 +134,9 @@ void plain_write(const fs::path& file, const std::vector<std::byte>& bytes) {
   out.sync();
 }
 
-int run(const fs::path& folder, int rounds, int64_t hidden) {
-  constexpr int kUpdates = 6;
-  Training training(hidden, folder / "checkpoints");
+int run(const fs::path& folder, int rounds, int64_t hidden, int64_t ahead) {
+  constexpr int kUpdates = 3;  // enough for a save to be complete and checked
+  Training training(hidden, ahead, folder / "checkpoints");
   training.updates(2);
   training.begin_save();
   training.settle();
@@ -200,11 +205,12 @@ int run(const fs::path& folder, int rounds, int64_t hidden) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print("checkpoint_benchmark FOLDER [ROUNDS [HIDDEN]]\n");
+    fmt::print("checkpoint_benchmark FOLDER [ROUNDS [HIDDEN [AHEAD]]]\n");
     return 2;
   }
   const std::filesystem::path folder = std::filesystem::path(argv[1]) / "checkpoint-benchmark";
-  const int code = lmnet::run(folder, argc > 2 ? std::atoi(argv[2]) : 5, argc > 3 ? std::atoi(argv[3]) : 512);
+  const int code = lmnet::run(folder, argc > 2 ? std::atoi(argv[2]) : 5, argc > 3 ? std::atoi(argv[3]) : 512,
+                              argc > 4 ? std::atoi(argv[4]) : 0);
   std::filesystem::remove_all(folder);
   return code;
 }

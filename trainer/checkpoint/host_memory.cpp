@@ -14,7 +14,7 @@ namespace {
 
 [[noreturn]] void throw_no_memory(size_t bytes) {
   throw CheckpointError(fmt::format(
-      "there is no memory for a copy of {:.3f} GiB; with checkpoint.async: false one tensor is copied at a time",
+      "there is no memory for a copy of {:.3f} GiB; with checkpoint.ahead: 0 one tensor is copied at a time",
       static_cast<double>(bytes) / (size_t{1} << 30)));
 }
 

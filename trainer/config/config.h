@@ -158,6 +158,7 @@ struct CheckpointConfig {
   std::optional<Span> keep_every;
   int keep_best = 1;
   bool async = true;                    // written while training goes on
+  int64_t ahead = 0;                    // updates that it may be ahead of a checkpoint that is being written
   std::string busy = "wait";            // wait | skip: what a save does while another one is being written
   std::string on_failure = "continue";  // continue | stop
   std::string frozen = "reference";     // reference | copy

@@ -71,7 +71,7 @@ std::string memory_line(const StageCost& cost, const DeviceSpec& device) {
 
 /// What a rank keeps of a checkpoint in host memory while it is written beside the training.
 std::string copy_line(const Config& config, const StageCost& cost, int replicas) {
-  if (!config.checkpoint.async) return "";
+  if (!config.checkpoint.async || config.checkpoint.ahead == 0) return "";
   const MemoryCost& memory = cost.ranks[cost.fullest()].memory;
   const double optimizer = config.parallel.zero == 0 ? memory.optimizer / replicas : memory.optimizer;
   return fmt::format("  beside it, while a checkpoint is written: a copy of about {} in host memory\n",

@@ -32,6 +32,9 @@ namespace fs = std::filesystem;
 /// What a rank's files take beside the tensors, at most: their heads, and a little for each tensor.
 constexpr uint64_t kRoomForRank = uint64_t{64} << 10, kRoomForTensor = 1024, kFilesOfRank = 8;
 
+/// Seconds of waiting from which people should hear how to avoid it.
+constexpr double kTellHeld = 1;
+
 std::vector<StreamState> gather_streams(Communicator& world, const std::vector<StreamState>& own) {
   nlohmann::ordered_json mine = nlohmann::ordered_json::object();
   for (const StreamState& stream : own) mine[std::to_string(stream.stream)] = stream.position;
@@ -77,16 +80,18 @@ struct Checkpointer::Saving {
   Advance advance;                    // of the bar, in MB
   Clock::time_point start = Clock::now();
   bool beside;       // the training, which goes on meanwhile
+  double held = 0;   // seconds that updates waited for it
   std::string note;  // what went wrong beside it, on rank 0
   Step step = Step::writing;
   BackgroundWork work;  // this rank's of the step; last, so that it ends first
 
-  Saving(RunState run, Manifest head, CheckpointWriter to, std::vector<SavedTensor> tensors, Snapshot::Copies copies)
+  Saving(RunState run, Manifest head, CheckpointWriter to, std::vector<SavedTensor> tensors, Snapshot::Copies copies,
+         bool beside_training)
       : state(std::move(run)),
         manifest(std::move(head)),
         writer(std::move(to)),
         snapshot(std::move(tensors), copies),
-        beside(copies == Snapshot::Copies::all) {}
+        beside(beside_training) {}
 
   void write(const std::stop_token& asked, const SavePoint& at_point, std::map<std::string, uint32_t>& checksums) {
     struct LetGo {
@@ -173,8 +178,7 @@ void Checkpointer::save(const RunState& state, const std::vector<StreamState>& s
   }
   settle();
   if (saved_ == state.run.updates) return;
-  begin(state, streams, manifest(state, stage_name, validation_loss),
-        config_.async ? Snapshot::Copies::all : Snapshot::Copies::one);
+  begin(state, streams, manifest(state, stage_name, validation_loss), /*beside=*/config_.async);
   if (!config_.async) settle();
 }
 
@@ -182,7 +186,7 @@ void Checkpointer::save_last(const RunState& state, const std::vector<StreamStat
                              const std::string& stage_name, std::optional<double> validation_loss) {
   settle();
   if (saved_ == state.run.updates) return;
-  begin(state, streams, manifest(state, stage_name, validation_loss), Snapshot::Copies::one);
+  begin(state, streams, manifest(state, stage_name, validation_loss), /*beside=*/false);
   settle();
   if (saved_ != state.run.updates) throw AgreedError(exit_code(CheckpointError("")), failure_);
 }
@@ -215,13 +219,14 @@ SavePoint Checkpointer::save_point(int64_t update) {
 }
 
 void Checkpointer::begin(const RunState& state, const std::vector<StreamState>& streams, Manifest manifest,
-                         Snapshot::Copies copies) {
+                         bool beside) {
   const SavePoint at_point = save_point(state.run.updates);
   engine_.optimizer().require();  // its values are whole from here on
   const bool makes_copy = lacks_copy();
   saving_ = std::make_unique<Saving>(
       state, std::move(manifest), CheckpointWriter(dir_ / folder_name(state.run.updates), world().rank(), at_point),
-      saved_tensors(engine_.optimizer(), engine_.mesh(), frozen_.reference_of, makes_copy ? kFrozenCopy : ""), copies);
+      saved_tensors(engine_.optimizer(), engine_.mesh(), frozen_.reference_of, makes_copy ? kFrozenCopy : ""),
+      beside && config_.ahead > 0 ? Snapshot::Copies::all : Snapshot::Copies::one, beside);
   Saving& saving = *saving_;
   saving.advance = begin_task_("MB saved");
   saving.references = frozen_.references;
@@ -277,6 +282,19 @@ void Checkpointer::require_room() {
   });
 }
 
+bool Checkpointer::holds(int64_t update) const {
+  const bool stands = !saving_ || saving_->step > Saving::Step::publishing;
+  return !stands && update - saving_->state.run.updates > config_.ahead;
+}
+
+void Checkpointer::hold(int64_t update) {
+  while (holds(update)) {
+    const auto start = Clock::now();
+    await_step();
+    if (saving_) saving_->held += seconds_since(start);
+  }
+}
+
 void Checkpointer::before_change() {
   if (saving_) saving_->snapshot.before_change();
 }
@@ -319,8 +337,12 @@ void Checkpointer::go_on() {
       saved_ = saving.state.run.updates;
       frozen_.references = saving.references;
       longest_ = std::max(longest_, seconds_since(saving.start));
-      say_(fmt::format("saved {} · {} in {:.1f} s", saving.writer.folder().string(),
-                       short_count(static_cast<double>(saving.bytes), "B"), seconds_since(saving.start)));
+      say_(fmt::format("saved {} · {} in {:.1f} s{}", saving.writer.folder().string(),
+                       short_count(static_cast<double>(saving.bytes), "B"), seconds_since(saving.start),
+                       saving.held < kTellHeld
+                           ? ""
+                           : fmt::format(", for which an update waited {:.1f} s (checkpoint.ahead: {})", saving.held,
+                                         config_.ahead)));
       if (!first) return;
       return saving.work.start([&, this](const std::stop_token&) {
         try {
@@ -352,15 +374,17 @@ void Checkpointer::fail(const std::string& reason) {
   say_(fmt::format("warning: {}; the run goes on, and the next checkpoint that is due is tried again", failure_));
 }
 
-/// Waits for the save that is on its way, on all ranks.
+/// Waits for the present step on all ranks, and begins the next.
+void Checkpointer::await_step() {
+  while (!saving_->work.wait_for(std::chrono::milliseconds(100))) saving_->show();
+  const SaveVote own = vote();
+  at::Tensor sum = at::tensor({own.finished, own.failed}, at::kLong);
+  world().all_reduce(sum);
+  take({static_cast<int>(sum[0].item<int64_t>()), static_cast<int>(sum[1].item<int64_t>())});
+}
+
 void Checkpointer::settle() {
-  while (saving_) {
-    while (!saving_->work.wait_for(std::chrono::milliseconds(100))) saving_->show();
-    const SaveVote own = vote();
-    at::Tensor sum = at::tensor({own.finished, own.failed}, at::kLong);
-    world().all_reduce(sum);
-    take({static_cast<int>(sum[0].item<int64_t>()), static_cast<int>(sum[1].item<int64_t>())});
-  }
+  while (saving_) await_step();
 }
 
 fs::path save_checkpoint(const fs::path& dir, Engine& engine, const RunState& state,

@@ -26,9 +26,10 @@ struct CheckpointTexts {
 };
 
 /// Saves a run while it goes on: a save begins between two updates, a thread writes, and what it has come to rides on
-/// the norm's all-reduce of the updates that follow, so that all ranks hear of it at the same update; an update waits
-/// at most for the tensor that is being written. A save that fails leaves the checkpoints that are there and the run as
-/// they are; the next one that is due tries again.
+/// the norm's all-reduce of the updates that follow, so that all ranks hear of it at the same update. Training may be
+/// `checkpoint.ahead` updates ahead of a checkpoint that is on its way; the one after these waits for it, so that a
+/// kill never costs more than an interval and these. A save that fails leaves the checkpoints that are there and the
+/// run as they are; the next one that is due tries again.
 ///
 /// Every rank calls the same in the same order.
 class Checkpointer {
@@ -64,13 +65,18 @@ class Checkpointer {
   /// Waits for a save that is on its way, where the run ends without one of its own. Collective; throws as save().
   void settle();
 
-  /// To be called before a value changes: returns when this rank's are written or copied. Local.
-  void before_change();
-
   /// What this rank tells the others along with an update, and what all have told. Throws AgreedError for a save that
   /// has failed where `checkpoint.on_failure` is stop.
   SaveVote vote();
   void take(const SaveVote& sum);
+
+  /// Whether `update` is not to be made yet: it would be too far ahead of the checkpoint that is on its way. The same
+  /// on all ranks.
+  bool holds(int64_t update) const;
+  /// Waits until it does not. Collective; throws as take().
+  void hold(int64_t update);
+  /// To be called before a value changes: returns when this rank's are written or copied. Local.
+  void before_change();
 
   /// The update of the newest complete checkpoint; of a resumed run, of the one that it came from.
   std::optional<int64_t> saved() const { return saved_; }
@@ -80,12 +86,12 @@ class Checkpointer {
 
  private:
   struct Saving;
-  void begin(const RunState& state, const std::vector<StreamState>& streams, Manifest manifest,
-             Snapshot::Copies copies);
+  void begin(const RunState& state, const std::vector<StreamState>& streams, Manifest manifest, bool beside);
   SavePoint save_point(int64_t update);
   Manifest manifest(const RunState& state, const std::string& stage_name, std::optional<double> validation_loss) const;
   bool lacks_copy();
   void require_room();
+  void await_step();
   void go_on();
   void fail(const std::string& reason);
   Communicator& world() const { return *engine_.mesh().world; }

@@ -104,6 +104,7 @@ checkpoint:
   keep_every: none
   keep_best: 1
   async: true
+  ahead: 0
   busy: wait
   frozen: reference
   on_failure: continue
@@ -149,6 +150,7 @@ class Draw {
     config.checkpoint = {.every = maybe(length({updates})), .keep = small(), .keep_every = maybe(length({updates}))};
     config.checkpoint.keep_best = small() - 1;
     config.checkpoint.async = flag();
+    config.checkpoint.ahead = whole() - 1;
     if (flag()) config.checkpoint.busy = "skip";
     if (flag()) config.checkpoint.on_failure = "stop";
     if (flag()) config.checkpoint.frozen = "copy";

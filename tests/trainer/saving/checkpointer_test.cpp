@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <limits>
 #include <mutex>
 
 #include "parallel/thread_communicator.h"
@@ -36,12 +37,14 @@ class CheckpointerTest : public ::testing::Test {
     void update() {
       const auto& mesh = engine.mesh();
       UpdateOptions options{.lr = rates(run.stages.front().trains), .micro_batch = run.micro_batch};
-      options.save = checkpointer.vote();
       options.before_change = [this] { checkpointer.before_change(); };
       const int number = static_cast<int>(state.run.updates++);
       const UpdateResult result =
-          engine.update(rows_of_replica(global_batch(run, number), mesh.dp_rank, mesh.dp_size), options);
+          engine.gradients(rows_of_replica(global_batch(run, number), mesh.dp_rank, mesh.dp_size), options.micro_batch,
+                           /*stop=*/false, options.loss, checkpointer.vote());
       checkpointer.take(result.save);
+      checkpointer.hold(state.run.updates);
+      engine.apply(result, options);
     }
     void save() { checkpointer.save(state, {}, "edges"); }
     void save_last() { checkpointer.save_last(state, {}, "edges"); }
@@ -94,7 +97,48 @@ class CheckpointerTest : public ::testing::Test {
   Case case_{.name = "", .topology = "1-2-1"};
 };
 
+TEST_F(CheckpointerTest, an_update_waits_for_the_checkpoint_before_it) {
+  run({2, 2}, [&](Rank& rank) {
+    for (const std::string name : {"step-000000001", "step-000000002"}) {
+      rank.update();
+      rank.save();
+      EXPECT_TRUE(rank.checkpointer.holds(rank.state.run.updates + 1));
+      rank.checkpointer.hold(rank.state.run.updates + 1);
+      EXPECT_FALSE(rank.checkpointer.holds(rank.state.run.updates + 1));
+      EXPECT_THAT(checkpoints(), Contains(name));  // before the weights change
+    }
+  });
+}
+
+TEST_F(CheckpointerTest, or_is_as_far_ahead_of_it_as_configured) {
+  config_.ahead = 2;
+  run({2, 1}, [&](Rank& rank) {
+    rank.update();
+    rank.save();
+    EXPECT_FALSE(rank.checkpointer.holds(3));
+    EXPECT_TRUE(rank.checkpointer.holds(4));
+    rank.update();
+    rank.update();
+    rank.update();
+    EXPECT_THAT(checkpoints(), ElementsAre("step-000000001"));
+  });
+}
+
+TEST_F(CheckpointerTest, an_update_waits_for_a_save_that_fails_until_that_is_known) {
+  run({2, 1}, [&](Rank& rank) {
+    rank.update();
+    rank.save();
+    rank.engine.mesh().world->barrier();
+    lost_ = true;
+    rank.engine.mesh().world->barrier();
+    rank.update();
+    EXPECT_EQ(rank.state.run.updates, 2);
+    EXPECT_FALSE(rank.checkpointer.holds(3));
+  });
+}
+
 TEST_F(CheckpointerTest, saves_the_moment_at_which_it_was_called_while_updates_go_on) {
+  config_.ahead = std::numeric_limits<int32_t>::max();
   run({2, 2}, [&](Rank& rank) {
     rank.update();
     const at::Tensor then = shared(rank.engine);

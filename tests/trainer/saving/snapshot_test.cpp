@@ -78,7 +78,7 @@ TEST(Snapshot, takes_the_checksum_of_frozen_weights_once) {
 }
 
 TEST(Snapshot, says_so_where_there_is_no_memory) {
-  EXPECT_THAT(error_of([] { HostMemory(size_t{1} << 60, /*pinned=*/false); }), HasSubstr("checkpoint.async"));
+  EXPECT_THAT(error_of([] { HostMemory(size_t{1} << 60, /*pinned=*/false); }), HasSubstr("checkpoint.ahead"));
 }
 
 }  // namespace
