@@ -28,8 +28,8 @@ class Run {
   int train_stages();
   void begin_stage();
   bool train_stage();
-  void one_update(const Schedule& schedule);
-  void wait_for_checkpoint();
+  bool one_update(const Schedule& schedule);
+  double wait_for_checkpoint();
   bool accepts(const UpdateResult& result);
   void validate();
   void save(bool last);
@@ -45,6 +45,7 @@ class Run {
 
 void Run::begin_stage() {
   const StageConfig& stage = run_.config.train.stages[run_.state.stage];
+  if (wait_for_checkpoint() > 0) run_.phases.enter(Phase::start, run_.state.run.updates);
   run_.checkpointer->before_change();  // parameters may be laid out anew
   run_.engine->begin_stage(parse_trains(stage));
   if (run_.state.in_stage.updates == 0) run_.guard.begin_stage();
@@ -65,7 +66,8 @@ void Run::begin_stage() {
           static_cast<double>(count_parameters(run_.spec.shape, run_.spec.graph).trainable(parse_trains(stage))))));
 }
 
-void Run::one_update(const Schedule& schedule) {
+/// False where the run is to stop and need not make it: what came before is saved.
+bool Run::one_update(const Schedule& schedule) {
   run_.phases.enter(Phase::step, run_.state.run.updates + 1);
   validation_loss_.reset();
   auto start = Clock::now();
@@ -87,16 +89,21 @@ void Run::one_update(const Schedule& schedule) {
   const UpdateResult result = run_.engine->gradients(to_sequence(batch), options.micro_batch, run_.stop_wish.here(),
                                                      options.loss, options.save);
   run_.checkpointer->take(result.save);
-  wait_for_checkpoint();
+  report.checkpoint_wait = wait_for_checkpoint();
+  if (stop_) {
+    run_.checkpointer->settle();
+    if (run_.checkpointer->saved() == run_.state.run.updates) return false;
+  }
+  if (report.checkpoint_wait > 0) run_.phases.enter(Phase::step, run_.state.run.updates + 1);
   if (accepts(result)) run_.engine->apply(result, options);
-  stop_ = result.stop;
+  stop_ = stop_ || result.stop;
   for (Progress* progress : {&run_.state.run, &run_.state.in_stage}) {
     ++progress->updates;
     progress->tokens += tokens_per_update_;
   }
   report.result = result;
   report.lr = options.lr;
-  report.seconds = seconds_since(start);
+  report.seconds = seconds_since(start) - report.checkpoint_wait;
   run_.stop_wish.update_took(report.seconds);
   report.skipped = run_.guard.skipped();
   constexpr double kNew = 0.1;
@@ -115,15 +122,18 @@ void Run::one_update(const Schedule& schedule) {
   }
   run_.report.running(run_.state.run.updates, due(run_.config.log.every));
   run_.stop_wish.save_took(run_.checkpointer->longest());
+  return true;
 }
 
-/// Before an update that would be too far ahead of the one that is being saved.
-void Run::wait_for_checkpoint() {
+/// Before an update that would be too far ahead of the checkpoint that is being written; the seconds that it waited.
+double Run::wait_for_checkpoint() {
   const int64_t update = run_.state.run.updates + 1;
-  if (!run_.checkpointer->holds(update)) return;
+  if (!run_.checkpointer->holds(update)) return 0;
   run_.phases.enter(Phase::checkpoint, run_.state.run.updates);
-  run_.checkpointer->hold(update);
-  run_.phases.enter(Phase::step, update);
+  const double waited = run_.checkpointer->hold(update);
+  if (run_.lease) run_.lease->require();  // a disk that stalls is what loses it
+  stop_ = run_.stop_wish.anywhere(run_.world);
+  return waited;
 }
 
 /// Whether the gradients of this update are good enough to change the weights.
@@ -177,7 +187,7 @@ bool Run::train_stage() {
   Schedule schedule(run_.config.train.stages[run_.state.stage], tokens_per_update_);
   if (run_.state.evaluation_due) validate();
   while (!stop_ && !schedule.done(run_.state.in_stage)) {
-    one_update(schedule);
+    if (!one_update(schedule)) break;
     run_.state.evaluation_due = due(run_.config.evaluate.every) || run_.state.run.updates == all_updates_;
     if (run_.state.evaluation_due && !stop_) validate();
     if (!stop_ && due(run_.config.checkpoint.every)) save(/*last=*/false);

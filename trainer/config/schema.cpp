@@ -232,8 +232,8 @@ Mapping<CheckpointConfig> checkpoint_keys() {
            "how many of those with the smallest validation loss stay; the loss of a validation at the same update")
       .key("async", &Checkpoint::async, boolean(), "write while training goes on")
       .key("ahead", &Checkpoint::ahead, whole(0),
-           "updates that training may be ahead of a checkpoint that is being written, and a kill costs beside an "
-           "interval; 0: the next forward and backward run beside it, and their update waits for it")
+           "updates that training may be ahead of a checkpoint that is written meanwhile (async), which a kill costs "
+           "beside an interval; 0: the next forward and backward run meanwhile, and their update waits")
       .key("busy", &Checkpoint::busy, choice({"wait", "skip"}),
            "what a checkpoint does that is due while another one is being written")
       .key("frozen", &Checkpoint::frozen, choice({"reference", "copy"}),

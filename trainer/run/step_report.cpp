@@ -55,6 +55,7 @@ Json StepReport::metrics(const RunState& state) const {
           {"peak_share", nullptr},  // the peak of a CPU is not known
           {"data_wait", data_wait},
           {"exchange_wait", result.exchange_seconds},
+          {"checkpoint_wait", checkpoint_wait},
           {"memory_gib", memory_gib},
           {"batch_hash", fmt::format("{:016x}", batch_hash)},
           {"skipped", skipped},

@@ -14,8 +14,9 @@ struct StepReport {
   UpdateResult result;
   std::map<Parameter::Part, double> lr;
   double seconds = 0, data_wait = 0;
-  double memory_gib = 0;  // the most that this rank ever held
-  double pace = 0;        // seconds of an update, smoothed over the last ones
+  double checkpoint_wait = 0;  // not in `seconds`
+  double memory_gib = 0;       // the most that this rank ever held
+  double pace = 0;             // seconds of an update, smoothed over the last ones
   int64_t tokens_per_update = 0, all_updates = 0;
   uint64_t batch_hash = 0;
   int64_t skipped = 0;  // updates so far that changed no weight

@@ -80,7 +80,7 @@ StopWish::Cause StopWish::look() {
 
 bool StopWish::job_ends_soon() {
   if (!job_end_->time()) return false;
-  // The update under way, a save of it, and as much again for a slow disk.
+  // The update under way, which may have to wait for a save, and a save of it; an update more for slow ones.
   const auto soon = [&] {
     return seconds_until(*job_end_->time()) < margin_ + 2 * longest_update_ + 2 * longest_save_;
   };

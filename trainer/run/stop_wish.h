@@ -39,7 +39,7 @@ class StopWish {
   /// Why the ranks stop, once one of them wants to. Collective; the same on all ranks.
   Reason agree(Communicator& world);
 
-  /// How long the last update, or the last save, took: as much is left before the end of the job.
+  /// How long an update, or a save, took by itself: as much is left before the end of the job.
   void update_took(double seconds) { longest_update_ = std::max(longest_update_, seconds); }
   void save_took(double seconds) { longest_save_ = std::max(longest_save_, seconds); }
 

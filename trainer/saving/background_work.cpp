@@ -1,8 +1,8 @@
 #include "trainer/saving/background_work.h"
 
 #include <exception>
-#include <utility>
 
+#include "trainer/clock.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -12,6 +12,7 @@ void BackgroundWork::start(std::function<void(const std::stop_token&)> work) {
   failure_.clear();
   over_ = false;
   thread_ = std::jthread([this, work = std::move(work)](const std::stop_token& asked) {
+    const auto start = Clock::now();
     try {
       work(asked);
     } catch (const std::exception& error) {
@@ -19,6 +20,7 @@ void BackgroundWork::start(std::function<void(const std::stop_token&)> work) {
     }
     {
       const std::lock_guard lock(mutex_);
+      seconds_ += seconds_since(start);
       over_ = true;
     }
     over_cv_.notify_all();

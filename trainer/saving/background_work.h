@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace lmnet {
 
@@ -30,12 +31,15 @@ class BackgroundWork {
   bool wait_for(std::chrono::milliseconds time);
   /// Waits until it is over; why it failed, empty if it did not.
   const std::string& failure();
+  /// Of all work that is over, what it took since the last call.
+  double take_seconds() { return std::exchange(seconds_, 0); }
 
  private:
   std::atomic<bool> over_ = true;
   std::mutex mutex_;
   std::condition_variable over_cv_;
-  std::string failure_;  // written by the thread before it is over
+  std::string failure_;  // written by the thread before it is over, as are
+  double seconds_ = 0;
   std::jthread thread_;
 };
 

@@ -79,9 +79,10 @@ struct Checkpointer::Saving {
   std::atomic<uint64_t> written = 0;  // of this rank's
   Advance advance;                    // of the bar, in MB
   Clock::time_point start = Clock::now();
-  bool beside;       // the training, which goes on meanwhile
-  double held = 0;   // seconds that updates waited for it
-  std::string note;  // what went wrong beside it, on rank 0
+  bool beside;        // the training, which goes on meanwhile
+  double held = 0;    // seconds that updates waited for it
+  double worked = 0;  // and that this rank worked on it
+  std::string note;   // what went wrong beside it, on rank 0
   Step step = Step::writing;
   BackgroundWork work;  // this rank's of the step; last, so that it ends first
 
@@ -171,7 +172,7 @@ Checkpointer::~Checkpointer() = default;
 
 void Checkpointer::save(const RunState& state, const std::vector<StreamState>& streams, const std::string& stage_name,
                         std::optional<double> validation_loss) {
-  if (saving_ && config_.busy == "skip") {
+  if (!stands() && config_.busy == "skip") {
     say_(fmt::format("no checkpoint of update {}: that of update {} is still being written", state.run.updates,
                      saving_->state.run.updates));
     return;
@@ -282,17 +283,21 @@ void Checkpointer::require_room() {
   });
 }
 
-bool Checkpointer::holds(int64_t update) const {
-  const bool stands = !saving_ || saving_->step > Saving::Step::publishing;
-  return !stands && update - saving_->state.run.updates > config_.ahead;
+/// Whether there is none on its way of which a kill would take anything.
+bool Checkpointer::stands() const {
+  return !saving_ || saving_->step > Saving::Step::publishing;
 }
 
-void Checkpointer::hold(int64_t update) {
-  while (holds(update)) {
-    const auto start = Clock::now();
-    await_step();
-    if (saving_) saving_->held += seconds_since(start);
-  }
+bool Checkpointer::holds(int64_t update) const {
+  return !stands() && update - saving_->state.run.updates > config_.ahead;
+}
+
+double Checkpointer::hold(int64_t update) {
+  const auto start = Clock::now();
+  while (holds(update)) await_step();
+  const double seconds = seconds_since(start);
+  if (saving_) saving_->held += seconds;
+  return seconds;
 }
 
 void Checkpointer::before_change() {
@@ -320,6 +325,7 @@ void Checkpointer::go_on() {
   using enum Saving::Step;
   Saving& saving = *saving_;
   const bool first = world().rank() == 0;
+  saving.worked += saving.work.take_seconds();
   switch (saving.step) {
     case writing:
       saving.show(/*over=*/true);
@@ -336,7 +342,7 @@ void Checkpointer::go_on() {
       saving.step = keeping;
       saved_ = saving.state.run.updates;
       frozen_.references = saving.references;
-      longest_ = std::max(longest_, seconds_since(saving.start));
+      longest_ = std::max(longest_, saving.beside ? std::max(saving.worked, saving.held) : seconds_since(saving.start));
       say_(fmt::format("saved {} · {} in {:.1f} s{}", saving.writer.folder().string(),
                        short_count(static_cast<double>(saving.bytes), "B"), seconds_since(saving.start),
                        saving.held < kTellHeld

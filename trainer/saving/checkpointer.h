@@ -62,7 +62,7 @@ class Checkpointer {
   void save_last(const RunState& state, const std::vector<StreamState>& streams, const std::string& stage_name,
                  std::optional<double> validation_loss = {});
 
-  /// Waits for a save that is on its way, where the run ends without one of its own. Collective; throws as save().
+  /// Waits for a save that is on its way, to its end. Collective; throws as save().
   void settle();
 
   /// What this rank tells the others along with an update, and what all have told. Throws AgreedError for a save that
@@ -73,15 +73,15 @@ class Checkpointer {
   /// Whether `update` is not to be made yet: it would be too far ahead of the checkpoint that is on its way. The same
   /// on all ranks.
   bool holds(int64_t update) const;
-  /// Waits until it does not. Collective; throws as take().
-  void hold(int64_t update);
+  /// Waits until it does not, and returns how many seconds that took. Collective; throws as take().
+  double hold(int64_t update);
   /// To be called before a value changes: returns when this rank's are written or copied. Local.
   void before_change();
 
   /// The update of the newest complete checkpoint; of a resumed run, of the one that it came from.
   std::optional<int64_t> saved() const { return saved_; }
   void resumed_at(int64_t update) { saved_ = update; }
-  /// Seconds that the longest save took, from its begin to its end.
+  /// Seconds that the longest save took, without the updates beside which it was written.
   double longest() const { return longest_; }
 
  private:
@@ -91,6 +91,7 @@ class Checkpointer {
   Manifest manifest(const RunState& state, const std::string& stage_name, std::optional<double> validation_loss) const;
   bool lacks_copy();
   void require_room();
+  bool stands() const;
   void await_step();
   void go_on();
   void fail(const std::string& reason);

@@ -16,13 +16,13 @@ namespace lmnet {
 
 /// What a rank gives to a checkpoint. A thread writes it while the next forward and backward run, which change nothing:
 /// what comes from the host is written from where it is, and only what is left when the values are to change is copied,
-/// so that a disk that is faster than an update costs neither memory nor time. What comes from a device is copied at
-/// once, to pinned memory.
+/// so that a disk that is faster than an update costs neither memory nor time. What comes from a device is copied to
+/// pinned memory first.
 class Snapshot {
  public:
   enum class Copies {
     all,  // of what is left, so that training may go on while it is written
-    one,  // at a time, from a device; nothing changes meanwhile
+    one,  // at a time, from a device; what is to change waits until all is written
   };
   /// On the thread that trains: what its current stream has to do with the tensors comes before the copy.
   Snapshot(std::vector<SavedTensor> tensors, Copies copies);
