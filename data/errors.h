@@ -9,6 +9,12 @@ class DataError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A record is not written as the format that it is read by says.
+class MisfitRecord : public DataError {
+ public:
+  using DataError::DataError;
+};
+
 /// A record cannot be used; those behind it can. RecordReader adds file and record.
 class BadRecord : public std::runtime_error {
  public:

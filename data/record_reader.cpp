@@ -12,8 +12,9 @@
 namespace lmnet {
 namespace {
 
+template <typename Error = DataError>
 [[noreturn]] void fail(const std::filesystem::path& file, int64_t record, int64_t line, const std::string& what) {
-  throw DataError(
+  throw Error(
       fmt::format("{}: record {}{}: {}", file.string(), record, line > 0 ? fmt::format(" (line {})", line) : "", what));
 }
 
@@ -51,7 +52,7 @@ bool RecordReader::next(Record& record) {
       parse(record);
       return true;
     } catch (const BadRecord& bad) {
-      if (!format_.bad_records()) fail(file_, number, row_.line, bad.what());
+      if (!format_.bad_records()) fail<MisfitRecord>(file_, number, row_.line, bad.what());
       if (std::ssize(skipped_) == *format_.bad_records())
         fail(file_, number, row_.line,
              fmt::format("{}; so are the {} before it, more than data.bad_record_limit allows", bad.what(),
@@ -67,7 +68,7 @@ bool RecordReader::skip() {
   try {
     return named(file_, number, row_, [&] { return rows_->next(row_); });
   } catch (const BadRecord& bad) {
-    if (!format_.bad_records()) fail(file_, number, row_.line, bad.what());
+    if (!format_.bad_records()) fail<MisfitRecord>(file_, number, row_.line, bad.what());
     return true;
   }
 }

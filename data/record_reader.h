@@ -14,7 +14,8 @@ class parser;
 
 namespace lmnet {
 
-/// Pulls the records of one file in order, in bounded memory. Throws DataError naming file, record and line.
+/// Pulls the records of one file in order, in bounded memory. Throws DataError naming file, record and line, and of
+/// these MisfitRecord for a record that cannot be used.
 class RecordReader {
  public:
   /// Starts at `start`: at once in a plain file and in Parquet, by decompressing what lies before it in another

@@ -84,6 +84,7 @@ class Evaluate final : public Verb {
     app.add_option("--format", options_.format, "how its records are written, as in data.train")
         ->capture_default_str()
         ->check([](const std::string& word) { return refusal_of(word, Formats().names()); });
+    app.add_option("--limit", options_.limit, "the first so many items; without it all")->check(refusal_of_count);
     app.add_option("--max-new-tokens", options_.max_new_tokens, "of an answer; 0 = losses only")->capture_default_str();
     app.add_option("--items", options_.items, "write a JSON line for each item here");
     app.add_flag("--json", options_.json, "print the summary as JSON");

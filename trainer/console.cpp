@@ -75,7 +75,8 @@ std::string task_bar(const std::string& name, int64_t done, int64_t all, int col
   return fitted(forms, share, columns, style);
 }
 
-Console::Console(std::optional<Terminal> terminal, TextStyle style) : terminal_(std::move(terminal)), style_(style) {
+Console::Console(std::optional<Terminal> terminal, TextStyle style, std::FILE* file)
+    : terminal_(std::move(terminal)), style_(style), file_(file) {
   if (terminal_) live_.emplace(*terminal_, style_);
 }
 
@@ -84,8 +85,8 @@ void Console::say(const std::string& text) {
     live_->print(text);
     return;
   }
-  fmt::print("{}\n", text);
-  std::fflush(stdout);
+  fmt::print(file_, "{}\n", text);
+  std::fflush(file_);
 }
 
 void Console::step(const std::string& line) {
@@ -141,6 +142,10 @@ void Console::clear() {
   progress_.reset();
   task_.reset();
   if (live_) live_->clear();
+}
+
+Advance task_of(Console* console, const std::string& name) {
+  return console != nullptr ? console->task(name) : [](int64_t, int64_t) {};
 }
 
 }  // namespace lmnet

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <optional>
 #include <string>
@@ -26,10 +27,13 @@ std::string task_bar(const std::string& name, int64_t done, int64_t all, int col
                      std::optional<double> seconds_left = {});
 
 /// What people see of a program at work, on its standard output: on a terminal lines that stay, and below them bars
-/// that move; elsewhere plain lines only.
+/// that move; elsewhere plain lines only, in `file`.
 class Console {
  public:
-  explicit Console(std::optional<Terminal> terminal = Terminal::find(), TextStyle style = TextStyle::of_environment());
+  /// `file` is stderr for a program whose standard output is its result.
+  explicit Console(std::optional<Terminal> terminal = Terminal::find(), TextStyle style = TextStyle::of_environment(),
+                   std::FILE* file = stdout);
+  explicit Console(std::FILE* file) : Console(Terminal::find(), TextStyle::of_environment(), file) {}
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
 
@@ -50,6 +54,7 @@ class Console {
 
   std::optional<Terminal> terminal_;
   TextStyle style_;
+  std::FILE* file_;
   std::optional<LiveLines> live_;
   std::optional<RunProgress> progress_;
   struct Task {
@@ -60,5 +65,8 @@ class Console {
   std::optional<Task> task_;
   Clock::time_point drawn_, told_ = Clock::now();
 };
+
+/// A task of this console; without one, as on all ranks but the first, nothing is shown.
+Advance task_of(Console* console, const std::string& name);
 
 }  // namespace lmnet

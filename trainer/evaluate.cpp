@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/blanks.h"
 #include "data/document.h"
@@ -46,26 +48,42 @@ Sequence row_of(const SavedNetwork& network, const Record& record) {
   return to_sequence(batch);
 }
 
+/// This rank's share.
+std::vector<Record> read_share(const EvaluationOptions& options, const Format& format, int rank, int size) {
+  const int64_t most = options.limit > 0 ? options.limit : std::numeric_limits<int64_t>::max();
+  std::vector<Record> share;
+  int64_t number = 0;
+  for (const auto& file : expand(options.data)) {
+    if (number == most) break;
+    read_records(file, format, [&](int64_t, Record&& record) {
+      if (number++ % size == rank) share.push_back(std::move(record));
+      return number < most;
+    });
+  }
+  if (number == 0) throw DataError(fmt::format("{}: there is no record in it", options.data));
+  return share;
+}
+
 std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOptions& options, const Format& format,
-                                   int rank, int size) {
+                                   int rank, int size, Console* console) {
+  std::vector<Record> share = read_share(options, format, rank, size);
   std::vector<Item> items;
   std::vector<Prompt> prompts;
-  int64_t number = 0;
-  for (const auto& file : expand(options.data))
-    read_records(file, format, [&](int64_t, Record&& record) {
-      if (number++ % size != rank) return true;
-      Item& item = items.emplace_back();
-      add_loss(network, row_of(network, record), item);
-      prompts.push_back({"", prompt_tokens(network.tokenizer(), record)});
-      item.prompt = std::move(record.prompt);
-      item.answer = std::move(record.answer);
-      return true;
-    });
-  if (number == 0) throw DataError(fmt::format("{}: there is no record in it", options.data));
+  const Advance advance = task_of(console, "losses of items");
+  for (Record& record : share) {
+    advance(std::ssize(items), std::ssize(share));
+    Item& item = items.emplace_back();
+    add_loss(network, row_of(network, record), item);
+    prompts.push_back({"", prompt_tokens(network.tokenizer(), record)});
+    item.prompt = std::move(record.prompt);
+    item.answer = std::move(record.answer);
+  }
+  advance(std::ssize(items), std::ssize(share));
   if (options.max_new_tokens == 0) return items;
   Sampling greedy;
   greedy.max_new_tokens = options.max_new_tokens;
-  const std::vector<Completion> completions = Generator(network).generate(prompts, greedy);
+  const std::vector<Completion> completions =
+      Generator(network).generate(prompts, greedy, {}, task_of(console, "answers"));
   for (size_t i = 0; i < items.size(); ++i) {
     items[i].generates = true;
     items[i].generated = completions[i].text;
@@ -75,11 +93,16 @@ std::vector<Item> evaluate_records(SavedNetwork& network, const EvaluationOption
 }
 
 std::vector<Item> evaluate_text(SavedNetwork& network, const EvaluationOptions& options, const Format& format, int rank,
-                                int size) {
+                                int size, Console* console) {
   const std::vector<TokenBatch> rows = validation_batches({{options.data, format, 1}}, network.tokenizer(),
-                                                          {network.sequence_length() + 1}, /*rows=*/1);
+                                                          {network.sequence_length() + 1}, /*rows=*/1, options.limit);
   std::vector<Item> items;
-  for (size_t i = rank; i < rows.size(); i += size) add_loss(network, to_sequence(rows[i]), items.emplace_back());
+  const Advance advance = task_of(console, "losses of sequences");
+  for (size_t i = rank; i < rows.size(); i += size) {
+    advance(static_cast<int64_t>(i), std::ssize(rows));
+    add_loss(network, to_sequence(rows[i]), items.emplace_back());
+  }
+  advance(std::ssize(rows), std::ssize(rows));
   return items;
 }
 
@@ -140,11 +163,16 @@ void print_summary(const std::vector<Json>& items, bool json) {
 
 }  // namespace
 
-std::vector<Item> evaluate_items(SavedNetwork& network, const EvaluationOptions& options, int rank, int size) {
+std::vector<Item> evaluate_items(SavedNetwork& network, const EvaluationOptions& options, int rank, int size,
+                                 Console* console) {
   require_language_head(network.engine().network().shape());
   const Format format = parse_format(options.format);
-  return format.has_prompt() ? evaluate_records(network, options, format, rank, size)
-                             : evaluate_text(network, options, format, rank, size);
+  try {
+    return format.has_prompt() ? evaluate_records(network, options, format, rank, size, console)
+                               : evaluate_text(network, options, format, rank, size, console);
+  } catch (const MisfitRecord& misfit) {
+    throw DataError(fmt::format("{} (format {}; --format names another)", misfit.what(), options.format));
+  }
 }
 
 int evaluate(Communicator& world, const std::filesystem::path& checkpoint, const EvaluationOptions& options) {
@@ -152,7 +180,9 @@ int evaluate(Communicator& world, const std::filesystem::path& checkpoint, const
   together(world, [&] {
     if (options.max_new_tokens < 0) throw ConfigError("--max-new-tokens takes a whole number from 0 (no answers) on");
     SavedNetwork network(checkpoint);
-    mine = evaluate_items(network, options, world.rank(), world.size());
+    std::optional<Console> console;
+    if (world.rank() == 0) console.emplace(stderr);
+    mine = evaluate_items(network, options, world.rank(), world.size(), console ? &*console : nullptr);
   });
   const std::vector<Json> items = gather_items(world, mine);
   together(world, [&] {

@@ -151,6 +151,27 @@ TEST(Evaluate, WithoutAnswersThereIsNoMatch) {
   EXPECT_THAT(line, ::testing::MatchesRegex("3 items · loss [0-9.]+ · perplexity [0-9.]+\n"));
 }
 
+TEST(Evaluate, TakesTheFirstItemsOnlyWhereAsked) {
+  Trial trial;
+  const EvaluationOptions options{.data = trial.data, .limit = 2, .max_new_tokens = 0};
+  EXPECT_THAT(printed(1, trial.checkpoint, options), ::testing::StartsWith("2 items"));
+  EXPECT_THAT(printed(2, trial.checkpoint, options), ::testing::StartsWith("2 items"));
+  EXPECT_EQ(evaluate_items(trial.network, options, 1, 2).front().answer, " 7\n");
+}
+
+TEST(Evaluate, ARecordOfAnotherFormatNamesTheWayOut) {
+  Trial trial;
+  const std::string file = trial.folder / "text.jsonl";
+  std::ofstream(file) << "{\"text\": \"some text to read\"}\n";
+  try {
+    evaluate_items(trial.network, {.data = file}, 0, 1);
+    FAIL();
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("record 0 (line 1)"));
+    EXPECT_THAT(error.what(), ::testing::EndsWith("(format alpaca; --format names another)"));
+  }
+}
+
 TEST(Evaluate, BadDataEndsWithThree) {
   Trial trial;
   run_ranks(2, [&](Communicator& world) {

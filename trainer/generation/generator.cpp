@@ -163,7 +163,7 @@ void Generator::search(const Input& input, const Sampling& sampling, Completion&
 }
 
 std::vector<Completion> Generator::generate(const std::vector<Prompt>& prompts, const Sampling& sampling,
-                                            const Listener& listener) {
+                                            const Listener& listener, const Advance& advance) {
   const Network& network = network_.engine().network();
   std::vector<Input> inputs;
   for (const Prompt& prompt : prompts) {
@@ -178,11 +178,19 @@ std::vector<Completion> Generator::generate(const std::vector<Prompt>& prompts, 
     completions[c].prompt_tokens = static_cast<int64_t>(inputs[p].ids.size());
     rows.push_back({&inputs[p], static_cast<int>(c % sampling.samples), &completions[c]});
   }
+  const auto tell = [&](size_t done) {
+    if (advance) advance(static_cast<int64_t>(done), static_cast<int64_t>(rows.size()));
+  };
   if (sampling.beams > 0) {
-    for (const Growth& row : rows) search(*row.input, sampling, *row.completion);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      tell(r);
+      search(*rows[r].input, sampling, *rows[r].completion);
+    }
+    tell(rows.size());
     return completions;
   }
   for (size_t begin = 0, end = 0; begin < rows.size(); begin = end) {
+    tell(begin);
     int64_t longest = 0;
     for (end = begin; end < rows.size(); ++end) {
       longest = std::max(longest, rows[end].completion->prompt_tokens + sampling.max_new_tokens);
@@ -191,6 +199,7 @@ std::vector<Completion> Generator::generate(const std::vector<Prompt>& prompts, 
     }
     grow(std::span(rows).subspan(begin, end - begin), sampling, listener);
   }
+  tell(rows.size());
   return completions;
 }
 

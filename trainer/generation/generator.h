@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "trainer/console.h"
 #include "trainer/generation/prompt.h"
 #include "trainer/generation/sampler.h"
 #include "trainer/saving/saved_network.h"
@@ -31,9 +32,10 @@ class Generator {
   explicit Generator(SavedNetwork& network) : network_(network) {}
 
   /// The completions of each prompt, sample by sample. `listener` is for a single one. All prompts are checked before
-  /// the first one runs: throws DataError for an id outside the vocabulary and for what check_room() refuses.
+  /// the first one runs: throws DataError for an id outside the vocabulary and for what check_room() refuses. `advance`
+  /// hears how many of the completions are done.
   std::vector<Completion> generate(const std::vector<Prompt>& prompts, const Sampling& sampling,
-                                   const Listener& listener = {});
+                                   const Listener& listener = {}, const Advance& advance = {});
 
  private:
   /// A prompt in tokens.
