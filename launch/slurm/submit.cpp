@@ -29,13 +29,6 @@ int ranks_per_node(const SubmitOptions& options) {
   return std::max(1, options.gpus_per_node);
 }
 
-/// A word as bash reads it.
-std::string quoted(const std::string& word) {
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
-  return text + "'";
-}
-
 /// The `#SBATCH --NAME=VALUE` and `name=value` lines of a script.
 class ScriptLines {
  public:
@@ -66,7 +59,7 @@ class ScriptLines {
     const auto is = [&](const std::string& line) { return line.starts_with(name + "="); };
     const auto found = std::ranges::find_if(lines_, is);
     if (found == lines_.end()) throw ConfigError(fmt::format("launch/slurm/train.sbatch has no line {}=…", name));
-    *found = fmt::format("{}={}", name, quoted(value));
+    *found = fmt::format("{}={}", name, sweep::quoted(value));
   }
   std::string text() const { return fmt::format("{}\n", fmt::join(lines_, "\n")); }
 

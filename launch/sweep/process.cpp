@@ -169,4 +169,20 @@ std::vector<std::string> shell_words(const std::string& text) {
   return words;
 }
 
+std::string quoted(const std::string& word) {
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
+
+std::string shell_text(const std::vector<std::string>& words) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./:=,@%";
+  std::string text;
+  for (const std::string& word : words) {
+    const bool plain = !word.empty() && word.find_first_not_of(kPlain) == word.npos;
+    text += (text.empty() ? "" : " ") + (plain ? word : quoted(word));
+  }
+  return text;
+}
+
 }  // namespace lmnet::sweep

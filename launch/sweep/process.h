@@ -52,4 +52,9 @@ std::pair<int, std::string> output_of(const std::vector<std::string>& words);
 /// shell says to a text that it refuses.
 std::vector<std::string> shell_words(const std::string& text);
 
+/// A word as a shell reads it, in quotes.
+std::string quoted(const std::string& word);
+/// Words as people write them for a shell: in quotes only where they must be.
+std::string shell_text(const std::vector<std::string>& words);
+
 }  // namespace lmnet::sweep

@@ -13,6 +13,7 @@
 #include "launch/sweep/check.h"
 #include "launch/sweep/engine.h"
 #include "launch/sweep/lock.h"
+#include "launch/sweep/process.h"
 #include "launch/sweep/report.h"
 #include "launch/sweep/slurm_launcher.h"
 #include "launch/sweep/status_table.h"
@@ -96,9 +97,21 @@ std::set<std::string> noted_jobs(const Records& records) {
   return jobs;
 }
 
+/// The call that finds the same runs again.
+std::vector<std::string> words_of(const SweepOptions& options) {
+  std::vector<std::string> words = {"lmnet", "sweep", options.file.string()};
+  words.insert(words.end(), options.overrides.begin(), options.overrides.end());
+  const auto add = [&](const char* option, const std::string& value) { words.insert(words.end(), {option, value}); };
+  if (options.launcher != "local") add("--launcher", options.launcher);
+  if (options.jobs > 0) add("--jobs", std::to_string(options.jobs));
+  if (!options.mpirun.empty()) add("--mpirun", options.mpirun);
+  if (!options.slurm.empty()) add("--slurm", options.slurm);
+  return words;
+}
+
 /// What is left when nothing can be started any more, and the way on.
 int farewell(const Engine& engine, const SweepOptions& options) {
-  const std::string again = fmt::format("lmnet sweep {}", options.file.string());
+  const std::string again = shell_text(words_of(options));
   for (const PlannedRun& run : engine.runs())
     if (const std::string need = engine.blocked_by(run); !need.empty())
       fmt::print("{}: not started, it needs {}\n", run.name, need);

@@ -22,5 +22,10 @@ TEST(ShellWords, refuse_what_the_shell_refuses) {
   EXPECT_THROW(shell_words("--comment='two words"), ConfigError);
 }
 
+TEST(ShellText, has_quotes_where_a_shell_needs_them) {
+  EXPECT_EQ(shell_text({"lmnet", "sweep", "a.yaml", "run.dir=/tmp/my runs", "data.train[0].path=it's", ""}),
+            "lmnet sweep a.yaml 'run.dir=/tmp/my runs' 'data.train[0].path=it'\\''s' ''");
+}
+
 }  // namespace
 }  // namespace lmnet::sweep
