@@ -113,14 +113,15 @@ bool Run::one_update(const Schedule& schedule) {
   report.tokens_per_update = tokens_per_update_;
   report.all_updates = all_updates_;
   run_.report.progress(report.progress(run_.state));
-  if (due(run_.config.log.every)) {
+  const bool logged = due(run_.config.log.every) || run_.state.run.updates == all_updates_;
+  if (logged) {
     run_.report.step(report.line(run_.state));
     if (result.targets == 0)
       run_.report.say(
           "warning: this batch has nothing to learn from; look at data.train (of messages, what the assistant says)");
     run_.report.metrics(report.metrics(run_.state));
   }
-  run_.report.running(run_.state.run.updates, due(run_.config.log.every));
+  run_.report.running(run_.state.run.updates, logged);
   run_.stop_wish.save_took(run_.checkpointer->longest());
   return true;
 }

@@ -70,3 +70,12 @@ grep -q $'[\x1b]' out-2.txt && fail "a file has what is for terminals, under mpi
 lines() { grep -oE '\] update [0-9]+/60 ' "$1/logs/rank-000.log" | sort; }
 diff <(lines runs/file) <(lines runs/wide-1) >/dev/null || fail "the log of a run depends on the terminal"
 echo "ok: plain lines in a file"
+
+# The last update of a run is logged, whatever log.every is; each one once, also of a run that goes on.
+updates() { field runs/rare/metrics.jsonl update | tr '\n' ' '; }
+"$lmnet" train tiny.yaml run.name=rare log.every=40u train.stages[1].until=10u >out.txt || fail "a short run: $(tail -3 out.txt)"
+grep -q '^update 25/25 · ' out.txt || fail "no line of the last update: $(cat out.txt)"
+[ "$(updates)" = '25 ' ] || fail "a run shorter than log.every has metrics of $(updates)"
+"$lmnet" train tiny.yaml run.name=rare log.every=40u train.stages[1].until=25u >out.txt || fail "it goes on: $(tail -3 out.txt)"
+[ "$(updates)" = '25 40 ' ] || fail "gone on, it has metrics of $(updates)"
+echo "ok: the last update is logged, once"

@@ -256,7 +256,7 @@ Mapping<EvaluateConfig> evaluate_keys() {
 
 Mapping<LogConfig> log_keys() {
   Mapping<LogConfig> keys;
-  keys.key("every", &LogConfig::every, length({updates}), "between two lines of metrics")
+  keys.key("every", &LogConfig::every, length({updates}), "between two lines of metrics; the last update has one too")
       .key("tensorboard", &LogConfig::tensorboard, boolean(), "event files for TensorBoard beside the metrics");
   return keys;
 }
