@@ -70,6 +70,14 @@ refused 3 'record 39' 2 "${train[@]}" 'data.train[0].path=data/bad.jsonl'
 # Damaged checkpoints: an explicit path ends with 3; auto names it and takes the one before, 3 if there is none.
 rm -rf runs
 ranks 2 "${train[@]}" run.name=good >/dev/null 2>&1
+# What a start was refused for is told until the run goes on.
+code=0
+"$lmnet" train tiny.yaml run.name=good train.clip=2 >out.txt 2>&1 || code=$?
+"$lmnet" status runs/good >out.txt || fail "status: $(cat out.txt)"
+[ "$code" = 2 ] && grep -q 'train.clip: .* (code 2)' out.txt || fail "a refused start ended with $code; status: $(cat out.txt)"
+"$lmnet" train tiny.yaml run.name=good >out.txt 2>&1 || fail "after a refused start: $(tail -3 out.txt)"
+"$lmnet" status runs/good >out.txt || fail "status: $(cat out.txt)"
+grep -q 'done · update 60/60' out.txt && ! grep -q 'train.clip' out.txt || fail "done, after a refused start: $(cat out.txt)"
 last=$(find runs/good/checkpoints -maxdepth 1 -name 'step-*' | sort | tail -1)
 printf 'x' | dd of="$(find "$last" -name 'edges.*.h5' | head -1)" bs=1 seek=3000 conv=notrunc 2>/dev/null
 code=0

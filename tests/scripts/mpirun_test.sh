@@ -49,6 +49,7 @@ echo '{
  "state": "running",
  "reason": "",
  "code": 0,
+ "last_error": "",
  "update": 7
 }' >run/status.json
 RUN=$work/run CODE=137 PLAYED='mpirun noticed that process rank 3 with PID 7 on node h2 exited on signal 9 (Killed).' \
@@ -56,7 +57,8 @@ RUN=$work/run CODE=137 PLAYED='mpirun noticed that process rank 3 with PID 7 on 
 python3 - <<'PY' || fail "status.json: $(cat run/status.json)"
 import json
 status = json.load(open("run/status.json"))
-assert status == {"state": "failed", "reason": "rank 3 on h2 was ended by signal 9 (Killed)", "code": 137, "update": 7}
+lost = "rank 3 on h2 was ended by signal 9 (Killed)"
+assert status == {"state": "failed", "reason": lost, "code": 137, "last_error": lost, "update": 7}
 PY
 CODE=205 PLAYED='  HNP daemon   : [[1,0],0] on node h1\n  Remote daemon: [[1,0],2] on node h3' \
   gives 205 'launch/mpirun: host h3 was lost' --- lmnet

@@ -103,7 +103,6 @@ void RunFolder::set_status(const Status& status) const {
 }
 
 std::string RunFolder::error_of(const Status& status) {
-  if (status.state == "failed") return status.reason;
   if (status.state == "starting" || status.state == "running")
     return fmt::format("ended without a word at update {}", status.update);
   return status.last_error;

@@ -48,10 +48,11 @@ class RunFolder {
     int code = 0;
     int64_t update = 0;
     int restart = 0;              // how often the run was started before
-    std::string last_error = "";  // what ended an earlier start, or this one
+    std::string last_error = "";  // what ended an earlier start, or this one; not why one was refused
   };
   void set_status(const Status& status) const;
-  /// What ended the start of a run that left such a status, or the last one before it that failed; empty for none.
+  /// What ended the start of a run that left such a status, or the last one before it that failed; empty for none. One
+  /// that was refused, before it began, ended nothing.
   static std::string error_of(const Status& status);
   /// What status.json tells; nothing and 0 without one.
   Status status() const;

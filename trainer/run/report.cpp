@@ -78,7 +78,7 @@ RunFolder::Status RunReport::with_past(RunFolder::Status status) const {
   const bool known = first_ && log_;
   const RunFolder::Status before = known ? RunFolder::Status{} : folder_.status();
   status.restart = known ? restart_ : before.restart;
-  if (status.last_error.empty()) status.last_error = known ? last_error_ : before.last_error;
+  if (status.last_error.empty()) status.last_error = known ? last_error_ : RunFolder::error_of(before);
   return status;
 }
 
@@ -102,7 +102,10 @@ void RunReport::failed(const std::exception& error, const std::string& what, int
   const bool own = !agreed && dynamic_cast<const CommunicationError*>(&error) == nullptr && world_.size() > 1;
   const std::string cause = own ? fmt::format("{}: {}", here(), sentence(error)) : sentence(error);
   // Refused before it began, it leaves the run that lies there where it stood.
-  folder_.set_status(with_past({"failed", cause, exit_code(error), log_ ? update : folder_.status().update, 0, cause}));
+  const int code = exit_code(error);
+  const bool refused = !log_ && (code == 2 || code == 3);
+  folder_.set_status(
+      with_past({"failed", cause, code, log_ ? update : folder_.status().update, 0, refused ? "" : cause}));
 }
 
 }  // namespace lmnet

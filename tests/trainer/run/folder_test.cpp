@@ -22,6 +22,14 @@ TEST(RunFolder, knows_the_update_that_its_status_tells) {
   EXPECT_EQ(folder.status().update, 0);
 }
 
+TEST(RunFolder, knows_what_ended_the_last_start_that_began) {
+  EXPECT_EQ(RunFolder::error_of({}), "");
+  EXPECT_EQ(RunFolder::error_of({"running", "", 0, 40}), "ended without a word at update 40");
+  EXPECT_EQ(RunFolder::error_of({"failed", "not finite", 1, 40, 0, "not finite"}), "not finite");
+  EXPECT_EQ(RunFolder::error_of({"failed", "another config", 2, 40, 0, "not finite"}), "not finite");
+  EXPECT_EQ(RunFolder::error_of({"failed", "another config", 2, 40}), "");
+}
+
 TEST(RunFolder, sets_later_checkpoints_aside_in_place_of_those_set_aside_before) {
   const TemporaryFolder place;
   const RunFolder folder(place / "run");
