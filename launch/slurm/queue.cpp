@@ -48,6 +48,11 @@ std::optional<QueuedJob> find_job(const std::string& job) {
   return std::ranges::find(over, found.state) == over.end() ? std::optional(found) : std::nullopt;
 }
 
+void require_slurm(const std::string& way_out) {
+  if (sweep::output_of({"sbatch", "--version"}).first != 0)
+    throw ConfigError(fmt::format("there is no Slurm here (sbatch cannot be run): {}", way_out));
+}
+
 std::string submit_script(const std::vector<std::string>& words) {
   std::vector<std::string> command = {"sbatch", "--parsable"};
   command.insert(command.end(), words.begin(), words.end());

@@ -19,6 +19,9 @@ std::optional<QueuedJob> find_job(const std::string& job);
 /// none.
 std::string job_number(const std::string& said);
 
+/// Throws ConfigError with the way out where no job can be submitted.
+void require_slurm(const std::string& way_out);
+
 /// Submits a script; returns the job's number. Throws ConfigError with what sbatch says.
 std::string submit_script(const std::vector<std::string>& words);
 

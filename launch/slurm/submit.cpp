@@ -141,6 +141,9 @@ int submit(const SubmitOptions& options) {
     fmt::print("{}", script);
     return 0;
   }
+  require_slurm(
+      "submit where jobs are submitted, or train without it: launch/mpirun -np N lmnet train …; --dry-run prints the "
+      "job's script");
   std::error_code error;
   fs::create_directories(run.folder, error);
   if (error) throw_file_error("write", run.folder, error.value());

@@ -33,8 +33,7 @@ std::string field(const std::string& description, const std::string& name) {
 class SlurmLauncher : public Launcher {
  public:
   SlurmLauncher(SweepFolder folder, SlurmOptions options) : folder_(std::move(folder)), options_(std::move(options)) {
-    if (output_of({"sbatch", "--version"}).first != 0)
-      throw ConfigError("--launcher slurm: sbatch cannot be run here; start the sweep where jobs are submitted");
+    slurm::require_slurm("start the sweep where jobs are submitted, or without --launcher slurm");
   }
 
   size_t room() const override { return std::numeric_limits<size_t>::max(); }

@@ -61,6 +61,12 @@ if [ -e /dev/full ]; then
   done
 fi
 
+# Without Slurm nothing is written for it.
+code=0
+PATH=/nowhere "$lmnet" submit tiny.yaml --nodes 2 >out.txt 2>&1 || code=$?
+[ "$code" = 2 ] && grep -q '^lmnet: there is no Slurm here .*launch/mpirun' out.txt || fail "submit without Slurm: $code, $(cat out.txt)"
+[ ! -e runs ] || fail "submit without Slurm wrote $(find runs)"
+
 # Broken data, named by file and record.
 gzip -c data/text.jsonl | head -c 3000 >data/broken.json.gz
 refused 3 'data/broken.json.gz' 2 "${train[@]}" 'data.train[0].path=data/broken.json.gz'
