@@ -28,6 +28,15 @@ auto of_config(const std::string& where, Make&& make) {
   }
 }
 
+/// files_of(), with the place that names them where there are none.
+std::vector<std::filesystem::path> files_of(const Source& source, const std::string& where) {
+  try {
+    return files_of(source);
+  } catch (const DataError& error) {
+    throw DataError(where.empty() ? error.what() : fmt::format("{}: {}", where, error.what()));
+  }
+}
+
 [[noreturn]] void fail_name(const SourceConfig& source, const std::string& name, const std::string& kind,
                             const std::vector<std::string>& names) {
   throw ConfigError(fmt::format("{}: there is no {} \"{}\", expected {}{}", source.where, kind, name,
@@ -104,8 +113,10 @@ std::vector<std::string> check_files(const DataConfig& data) {
   std::vector<std::string> warnings;
   std::vector<std::filesystem::path> train, validation;
   const auto look = [&](const std::vector<SourceConfig>& config, std::vector<std::filesystem::path>& all) {
-    for (const Source& source : sources(data, config)) {
-      const std::vector<std::filesystem::path> files = files_of(source);
+    const std::vector<Source> found = sources(data, config);
+    for (size_t i = 0; i < found.size(); ++i) {
+      const Source& source = found[i];
+      const std::vector<std::filesystem::path> files = files_of(source, config[i].where);
       if (!source.format.prepared())
         std::ranges::move(check_shards(files, source.format), std::back_inserter(warnings));
       all.insert(all.end(), files.begin(), files.end());

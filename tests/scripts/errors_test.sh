@@ -33,7 +33,7 @@ refused 2 'train.global_batch 8' 3 "${train[@]}"
 refused 2 'model.classes is 3' 1 "${train[@]}" model.classes=3 --dry-run
 refused 2 'the tokenizer bytes has 258 ids' 1 "${train[@]}" model.backbone.vocab_size=100 --dry-run
 refused 2 'not built yet' 1 "${train[@]}" 'model.adapters=[lora]'
-refused 3 'no-such.jsonl' 2 "${train[@]}" 'data.train[0].path=data/no-such.jsonl'
+refused 3 'data.train[0].path: data/no-such.jsonl: there is no such file' 2 "${train[@]}" 'data.train[0].path=data/no-such.jsonl'
 refused 2 'did you mean train?' 1 trian tiny.yaml
 refused 2 'this is a config, not a sweep' 1 sweep tiny.yaml
 refused 2 'not built yet' 1 serve tiny.yaml

@@ -77,6 +77,21 @@ TEST_F(SourcesTest, that_are_not_to_be_found_are_told_with_their_place) {
   EXPECT_THROW(sources(config, config.train), ConfigError);
 }
 
+TEST_F(SourcesTest, without_files_are_told_with_their_place) {
+  const auto missing = [&](const std::string& train, const std::string& more = "") -> std::string {
+    try {
+      check_files(data(train, more));
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(missing("[{name: fruit}, {path: none.jsonl, format: c4}]"),
+            "x.yaml:1: data.train[1].path: none.jsonl: there is no such file");
+  EXPECT_EQ(missing("[{name: fruit}]", ", validation: [{path: 'none*.gz', format: c4}]"),
+            "x.yaml:1: data.validation[0].path: none*.gz: no file has such a name");
+}
+
 TEST_F(SourcesTest, warn_of_files_that_are_trained_and_evaluated_on) {
   const std::string text = folder_.path("text.jsonl");
   EXPECT_THAT(check_files(data("[{path: " + text + ", format: c4}]", ", validation: [{name: fruit}]")), IsEmpty());
