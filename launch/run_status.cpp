@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <ctime>
+#include <iterator>
 #include <thread>
 
 #include "launch/run_metrics.h"
@@ -46,7 +48,36 @@ bool goes_on(const std::string& state) {
   return state == "starting" || state == "running";
 }
 
+bool is_run(const fs::path& folder) {
+  return RunFolder(folder).exists() || !slurm::SubmittedRun(folder).job().empty();
+}
+
+std::vector<fs::path> runs_below(const fs::path& folder, int levels) {
+  std::vector<fs::path> children, runs;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && entry != end; entry.increment(error))
+    if (entry->is_directory(error) && entry->path() != slurm::SubmittedRun(folder).folder)
+      children.push_back(entry->path());
+  std::ranges::sort(children);
+  for (const fs::path& child : children) {
+    if (is_run(child))
+      runs.push_back(child);
+    else if (levels > 1)
+      std::ranges::move(runs_below(child, levels - 1), std::back_inserter(runs));
+  }
+  return runs;
+}
+
 }  // namespace
+
+std::vector<fs::path> runs_of(const fs::path& folder) {
+  constexpr int kLevels = 2;  // runs/NAME and runs/SWEEP/CELL
+  std::vector<fs::path> runs;
+  if (!is_run(folder)) runs = runs_below(folder, kLevels);
+  if (runs.empty()) runs = {folder};
+  return runs;
+}
 
 RunStatus status_of_run(const fs::path& path) {
   const RunFolder folder(path);
@@ -58,7 +89,7 @@ RunStatus status_of_run(const fs::path& path) {
     status.queue = fmt::format("{} {}", queued->state, queued->reason);
   if (!folder.exists() && status.job.empty())
     throw ConfigError(fmt::format("{} is no run: {}", path.string(),
-                                  fs::is_directory(path) ? "it has no config.yaml"
+                                  fs::is_directory(path) ? "it has no config.yaml, and there is no run in it"
                                   : fs::exists(path)     ? "it is a file, give the run's folder"
                                                          : "there is no such folder"));
   const RunFolder::Status told = folder.status();

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace lmnet {
 
@@ -23,6 +24,10 @@ struct RunStatus {
   std::string holder;                         // of one that goes on: `process 12 on h1`
   std::string job, queue;                     // of Slurm: its number, and `RUNNING h[1-2]`
 };
+
+/// The runs that a folder stands for: itself, or those in it and in the sweeps in it, in the order of their names; also
+/// itself where there is none.
+std::vector<std::filesystem::path> runs_of(const std::filesystem::path& folder);
 
 /// Throws ConfigError for a folder that is none of a run, CheckpointError for what cannot be read.
 RunStatus status_of_run(const std::filesystem::path& folder);

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
 
 #include "launch/run_status.h"
 #include "launch/slurm/submit.h"
@@ -42,13 +44,15 @@ class Status final : public Verb {
   Status() : Verb("status", "how far runs are, what they do, what went wrong last") {}
 
   void describe(CLI::App& app) override {
-    app.add_option("RUN", runs_, "folders of runs")->required();
+    app.add_option("RUN", folders_, "folders of runs, or folders with runs and sweeps in them")->required();
     app.add_flag("--json", json_, "print a JSON object for each, a line each");
   }
 
   int run(ProgramArguments) override {
     int code = 0;
-    for (const std::string& run : runs_) {
+    std::vector<std::filesystem::path> runs;
+    for (const std::string& folder : folders_) std::ranges::move(runs_of(folder), std::back_inserter(runs));
+    for (const std::filesystem::path& run : runs) {
       try {
         const RunStatus status = status_of_run(run);
         fmt::print("{}", json_ ? to_json(status).dump() + "\n" : to_text(status));
@@ -62,7 +66,7 @@ class Status final : public Verb {
   }
 
  private:
-  std::vector<std::string> runs_;
+  std::vector<std::string> folders_;
   bool json_ = false;
 };
 

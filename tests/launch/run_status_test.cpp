@@ -16,6 +16,7 @@
 namespace lmnet {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
@@ -74,6 +75,18 @@ TEST(StatusOfRun, knows_one_that_was_only_submitted) {
   EXPECT_EQ(status_of_run(place / "run").job, "17");
   RunFolder(place / "run").set_status({"stopped", "lmnet stop, during start-up", 143, 0});
   EXPECT_EQ(status_of_run(place / "run").state, "stopped");
+}
+
+TEST(RunsOf, are_those_in_a_folder_and_in_its_sweeps) {
+  const TemporaryFolder place;
+  EXPECT_THAT(runs_of(place.path()), ElementsAre(place.path()));
+  for (const char* name : {"b", "a", "sweep/cell=2", "sweep/cell=1", "a/copy", "deep/er/run"})
+    make_run(place / name, {"done", "", 0, 10});
+  fs::create_directories(place / "notes");
+  EXPECT_THAT(runs_of(place.path()),
+              ElementsAre(place / "a", place / "b", place / "sweep/cell=1", place / "sweep/cell=2"));
+  EXPECT_THAT(runs_of(place / "a"), ElementsAre(place / "a"));
+  EXPECT_THAT(runs_of(place / "none"), ElementsAre(place / "none"));
 }
 
 TEST(StatusOfRun, refuses_what_is_no_run) {
