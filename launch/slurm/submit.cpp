@@ -76,6 +76,7 @@ void check(const SubmitOptions& options, const Config& config) {
         fmt::format("{}: run.resume is never, but a job that comes back goes on with its run; let it be "
                     "auto",
                     config.where));
+  folder.require_no_sweep(config.where);
   if (folder.exists()) folder.compare(config);
   const LeaseState lease = look_at_lease(folder.path());
   if (lease.kind == LeaseState::Kind::held)

@@ -265,6 +265,7 @@ int sweep(const SweepOptions& options) {
   const SweepFolder folder(folder_of(file, options.overrides));
   if (options.status) return show_status(folder);
   if (options.report) return show_report(folder);
+  folder.require_no_run(file.where);
   // Under Slurm the data need not be seen from here.
   const CheckOf what = options.dry_run || options.launcher == "slurm" ? CheckOf::configs : CheckOf::starts;
   const std::vector<CheckedCell> cells = check_cells(file, cells_of(file), options.overrides, what);

@@ -81,6 +81,12 @@ PlannedRun planned(const CheckedCell& checked) {
           cell.needs, cell.ranks, cell.prepares, checked.facts};
 }
 
+void SweepFolder::require_no_run(const std::string& where) const {
+  if (RunFolder(folder_).exists() && !path_exists(own()))
+    throw ConfigError(fmt::format("{}: {} is the folder of a run; give the sweep another name, or set run.dir", where,
+                                  folder_.string()));
+}
+
 void SweepFolder::make() const {
   for (const char* part : {"configs", "logs"}) make_folder(own() / part);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launch/sweep/check.h"
+#include "trainer/run/folder.h"
 
 namespace lmnet::sweep {
 
@@ -41,7 +42,9 @@ class SweepFolder {
   explicit SweepFolder(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   const std::filesystem::path& path() const { return folder_; }
-  std::filesystem::path own() const { return folder_ / "sweep"; }
+  std::filesystem::path own() const { return RunFolder(folder_).sweep(); }
+  /// Throws ConfigError where the folder is a run's; `where`: the sweep's file.
+  void require_no_run(const std::string& where) const;
   std::filesystem::path run(const std::string& name) const { return folder_ / name; }
   std::filesystem::path config(const std::string& name) const { return own() / "configs" / (name + ".yaml"); }
   std::filesystem::path log(const std::string& name) const { return own() / "logs" / (name + ".log"); }

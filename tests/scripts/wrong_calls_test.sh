@@ -9,6 +9,8 @@ echo '{"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 32, "num_h
   "num_key_value_heads": 1, "vocab_size": 258, "tie_word_embeddings": true}' >backbone/config.json
 echo '[{"instruction": "a", "input": "", "output": "b"}]' >answers.json
 printf 'base: tiny.yaml\nseeds: 2\n' >sweep.yaml
+printf 'name: run\nbase: tiny.yaml\nseeds: 2\n' >named.yaml
+mkdir -p swept/sweep
 "$lmnet" train tiny.yaml run.dir=. run.name=run >out.txt || fail "the run: $(tail -3 out.txt)"
 rm out.txt
 find . -mindepth 1 ! -name files | sort >files

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <span>
 
+#include "model/graph/errors.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/errors.h"
 #include "trainer/checkpoint/file_io.h"
@@ -30,6 +31,12 @@ std::string now() {
 
 fs::path RunFolder::log(int rank) const {
   return folder_ / "logs" / fmt::format("rank-{:03}.log", rank);
+}
+
+void RunFolder::require_no_sweep(const std::string& where) const {
+  if (!exists() && path_exists(sweep()))
+    throw ConfigError(
+        fmt::format("{}: {} is the folder of a sweep; choose another run.name or run.dir", where, folder_.string()));
 }
 
 std::vector<std::string> RunFolder::compare(const Config& config) const {

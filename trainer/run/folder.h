@@ -22,6 +22,10 @@ class RunFolder {
   std::filesystem::path checkpoints() const { return folder_ / "checkpoints"; }
   std::filesystem::path log(int rank) const;
   bool exists() const { return std::filesystem::exists(folder_ / "config.yaml"); }
+  /// Where `lmnet sweep` keeps what it knows, in a folder that is a sweep's.
+  std::filesystem::path sweep() const { return folder_ / "sweep"; }
+  /// Throws ConfigError where the folder is a sweep's; `where`: the config's file.
+  void require_no_sweep(const std::string& where) const;
 
   /// What the config of the run that lies here forbids to change. Throws ConfigError that lists it; returns what
   /// changes lawfully, a line each.

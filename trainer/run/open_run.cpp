@@ -44,6 +44,7 @@ void take_folder(OpenRun& run) {
     waits.zero_();
     together(run.world, [&] {
       if (!run.first) return;
+      run.folder.require_no_sweep(run.config.where);
       try {
         if (fs::exists(run.folder.path())) run.lease.emplace(run.folder.path(), std::min(longest, kSpell));
         run.stop_wish.heed_requests();
