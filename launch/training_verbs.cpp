@@ -122,7 +122,10 @@ class Bench final : public Verb {
     app.add_option("CONFIG", config_.file, "a YAML file; its data is read for --what load only")->required();
     add_overrides(app, config_.overrides);
     app.add_option("--what", options_.what, "train, forward, generate or load")->capture_default_str();
-    app.add_option("--steps", options_.steps, "measured steps")->capture_default_str()->check(refusal_of_count);
+    app.add_option(
+           "--steps", options_.steps,
+           fmt::format("measured steps; without it {}, of --what load as many as 3 s take", BenchOptions::kSteps))
+        ->check(refusal_of_count);
     app.add_option("--warmup", options_.warmup, "steps before")->capture_default_str();
     app.add_flag("--json", options_.json, "print one JSON line");
   }

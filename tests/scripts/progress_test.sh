@@ -71,6 +71,10 @@ lines() { grep -oE '\] update [0-9]+/60 ' "$1/logs/rank-000.log" | sort; }
 diff <(lines runs/file) <(lines runs/wide-1) >/dev/null || fail "the log of a run depends on the terminal"
 echo "ok: plain lines in a file"
 
+# A measurement's standard output is its result alone; that of loading takes the steps asked for, whatever the layout.
+"$lmnet" bench tiny.yaml --what load --steps 3 parallel.vertex=2 --json >out.txt 2>err.txt || fail "bench: $(cat err.txt)"
+[ "$(wc -l <out.txt)" = 1 ] && grep -q '"batches":3,' out.txt || fail "bench --what load --steps 3: $(cat out.txt)"
+
 # The last update of a run is logged, whatever log.every is; each one once, also of a run that goes on.
 updates() { field runs/rare/metrics.jsonl update | tr '\n' ' '; }
 "$lmnet" train tiny.yaml run.name=rare log.every=40u train.stages[1].until=10u >out.txt || fail "a short run: $(tail -3 out.txt)"

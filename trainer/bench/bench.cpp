@@ -38,7 +38,8 @@ void check(const Config& config, const BenchOptions& options, int ranks) {
     throw ConfigError(fmt::format(
         "--what {} is unknown{}; there are: {}", options.what,
         config::did_you_mean(options.what, std::array<std::string, 3>{"train", "forward", "generate"}), kKinds));
-  if (options.steps < 1 || options.warmup < 0) throw ConfigError("--steps takes 1 or more, --warmup 0 or more");
+  if (options.steps.value_or(BenchOptions::kSteps) < 1 || options.warmup < 0)
+    throw ConfigError("--steps takes 1 or more, --warmup 0 or more");
   if (config.data.sequence_length < 1) fail("a measurement needs data.sequence_length");
   if (config.train.global_batch < 1) fail("a measurement needs train.global_batch");
   if (options.what == "train" && config.train.stages.empty())
@@ -153,7 +154,8 @@ Measurement describe(const Config& config, const BenchOptions& options, const Mo
 
 }  // namespace
 
-Measurement measure(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where) {
+Measurement measure(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where,
+                    Console* console) {
   ModelSpec spec;
   together(world, [&] {
     check(config, options, world.size());
@@ -166,11 +168,18 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
   result.expected_memory_gib = cost.ranks[cost.fullest()].memory.total() / (1 << 30);
   linear_rate(spec, where.device, 1);  // the libraries set themselves up
   result.baseline_memory_gib = reduce(world, memory_gib(where), Reduction::max);
+  const int64_t steps = options.steps.value_or(BenchOptions::kSteps), all = options.warmup + steps;
+  if (console != nullptr)
+    console->say(fmt::format("builds the network, then makes {} to warm up and {} that count",
+                             counted(options.warmup, "step"), counted(steps, "step")));
+  const Advance built = task_of(console, "building the network");
+  built(0, 1);
   Mesh mesh(world, config.parallel.vertex);
   Engine engine(spec.shape, spec.graph, at::TensorOptions(spec.dtype).device(where.device), config.train.optimizer,
                 mesh, engine_options(config.parallel));
   engine.initialize(config.run.seed);
   if (options.what == "train") engine.begin_stage(trains);
+  built(1, 1);
   RandomBatches batches(config, spec.shape, mesh);
   const int64_t micro_batch = config.train.micro_batch > 0 ? config.train.micro_batch : batches.rows();
   const int64_t positions = micro_batch * result.sequence_length;
@@ -178,14 +187,20 @@ Measurement measure(Communicator& world, const Config& config, const BenchOption
 
   const auto timeout = std::chrono::duration<double>(config.parallel.timeouts.step);
   world.enter("measurement", std::chrono::duration_cast<std::chrono::milliseconds>(timeout));
-  for (int64_t i = 0; i < options.warmup; ++i) step(batches.next());
+  const Advance advance = task_of(console, "steps");
+  for (int64_t i = 0; i < options.warmup; ++i) {
+    advance(i, all);
+    step(batches.next());
+  }
   double rate = reduce(world, linear_rate(spec, where.device, positions), Reduction::sum);
   std::vector<double> seconds, exchange;
-  for (int64_t i = 0; i < options.steps; ++i) {
+  for (int64_t i = 0; i < steps; ++i) {
+    advance(options.warmup + i, all);
     const Sequence batch = batches.next();
     world.barrier();
     seconds.push_back(seconds_of([&] { exchange.push_back(step(batch)); }, where.device));
   }
+  advance(all, all);
   rate = std::max(rate, reduce(world, linear_rate(spec, where.device, positions), Reduction::sum));
 
   result.seconds_per_step = reduce(world, median(seconds), Reduction::max);
@@ -230,19 +245,22 @@ std::string Measurement::text() const {
 }
 
 int bench(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where) {
-  if (options.what == "generate") {
-    const DecodingMeasurement result = measure_decoding(world, config, options.steps, options.warmup);
-    fmt::print("{}", options.json ? result.json() + "\n" : result.text());
+  const bool first = world.rank() == 0;
+  std::optional<Console> console;
+  if (first) console.emplace(stderr);
+  Console* const shown = console ? &*console : nullptr;
+  const int64_t steps = options.steps.value_or(BenchOptions::kSteps);
+  const auto tell = [&](const auto& result) {
+    console.reset();
+    if (first) fmt::print("{}", options.json ? result.json() + "\n" : result.text());
     return 0;
-  }
+  };
+  if (options.what == "generate") return tell(measure_decoding(world, config, steps, options.warmup, shown));
   if (options.what == "load") {
-    const LoadMeasurement result = measure_loading(world, config, options.steps, options.warmup);
-    if (world.rank() == 0) fmt::print("{}", options.json ? result.json() + "\n" : result.text());
-    return 0;
+    const double seconds = options.steps ? 0 : 3;
+    return tell(measure_loading(world, config, steps, options.warmup, seconds, shown));
   }
-  const Measurement result = measure(world, config, options, where);
-  if (world.rank() == 0) fmt::print("{}", options.json ? result.json() + "\n" : result.text());
-  return 0;
+  return tell(measure(world, config, options, where, shown));
 }
 
 }  // namespace lmnet

@@ -1,16 +1,20 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "parallel/communicator.h"
 #include "trainer/config/config.h"
+#include "trainer/console.h"
 #include "trainer/device.h"
 
 namespace lmnet {
 
 struct BenchOptions {
-  std::string what = "train";  // train | forward | generate | load
-  int64_t steps = 5, warmup = 1;
+  static constexpr int64_t kSteps = 5;
+  std::string what = "train";         // train | forward | generate | load
+  std::optional<int64_t> steps = {};  // measured; without it kSteps, of load what 3 s take
+  int64_t warmup = 1;
   bool json = false;
 };
 
@@ -32,10 +36,10 @@ struct Measurement {
 };
 
 /// Trains (by the first stage) or runs forward as training does, on random weights and random tokens, without reading
-/// any file but a backbone's shape. Collective; the same result on all ranks. Throws AgreedError for a config that
-/// lacks what is needed.
+/// any file but a backbone's shape; `console` shows how far it is. Collective; the same result on all ranks. Throws
+/// AgreedError for a config that lacks what is needed.
 Measurement measure(Communicator& world, const Config& config, const BenchOptions& options,
-                    const RankDevice& where = {});
+                    const RankDevice& where = {}, Console* console = nullptr);
 
 /// `lmnet bench`: measures, and rank 0 prints. Returns 0.
 int bench(Communicator& world, const Config& config, const BenchOptions& options, const RankDevice& where = {});

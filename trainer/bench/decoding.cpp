@@ -34,31 +34,42 @@ class RandomIds {
 };
 
 /// Runs the works by turns, so that what else the machine does slows all of them alike; the median seconds of each.
-std::vector<double> median_seconds(const std::vector<std::function<void()>>& works, int64_t steps, int64_t warmup) {
+std::vector<double> median_seconds(const std::vector<std::function<void()>>& works, int64_t steps, int64_t warmup,
+                                   const Advance& advance) {
   std::vector<std::vector<double>> seconds(works.size());
-  for (int64_t i = 0; i < warmup + steps; ++i)
+  for (int64_t i = 0; i < warmup + steps; ++i) {
+    advance(i, warmup + steps);
     for (size_t w = 0; w < works.size(); ++w) {
       const double one = seconds_of(works[w]);
       if (i >= warmup) seconds[w].push_back(one);
     }
+  }
+  advance(warmup + steps, warmup + steps);
   std::vector<double> medians;
   for (std::vector<double>& of_work : seconds) medians.push_back(median(std::move(of_work)));
   return medians;
 }
 
 /// Fills in the seconds and the cache's size.
-void measure(Engine& engine, RandomIds& random, int64_t steps, int64_t warmup, DecodingMeasurement& result) {
+void measure(Engine& engine, RandomIds& random, int64_t steps, int64_t warmup, Console* console,
+             DecodingMeasurement& result) {
+  const Advance read = task_of(console, "reading the texts before");
   const auto decoder_at = [&](int64_t position) {
     return Decoder(engine, {random.next(std::max<int64_t>(1, position - warmup - steps / 2))}, warmup + steps);
   };
-  Decoder near = decoder_at(result.near), far = decoder_at(result.far);
+  read(0, 2);
+  Decoder near = decoder_at(result.near);
+  read(1, 2);
+  Decoder far = decoder_at(result.far);
+  read(2, 2);
   const auto step = [&](Decoder& decoder) { return [&] { decoder.step(random.next(1)); }; };
   const auto recompute = [&] {
     const at::Tensor row = at::tensor(random.next(result.near), at::kLong).unsqueeze(0);
     engine.logits(engine.hidden({row, {}, {}}).select(1, result.near - 1));
   };
-  result.recompute_near = median_seconds({recompute}, steps, warmup).front();
-  const std::vector<double> cached = median_seconds({step(near), step(far)}, steps, warmup);
+  result.recompute_near =
+      median_seconds({recompute}, steps, warmup, task_of(console, "tokens without the cache")).front();
+  const std::vector<double> cached = median_seconds({step(near), step(far)}, steps, warmup, task_of(console, "tokens"));
   result.seconds_near = cached[0];
   result.seconds_far = cached[1];
   result.cache_mib = static_cast<double>(far.cache_bytes()) / (1 << 20);
@@ -66,7 +77,8 @@ void measure(Engine& engine, RandomIds& random, int64_t steps, int64_t warmup, D
 
 }  // namespace
 
-DecodingMeasurement measure_decoding(Communicator& world, const Config& config, int64_t steps, int64_t warmup) {
+DecodingMeasurement measure_decoding(Communicator& world, const Config& config, int64_t steps, int64_t warmup,
+                                     Console* console) {
   ModelSpec spec;
   DecodingMeasurement result;
   together(world, [&] {
@@ -86,7 +98,7 @@ DecodingMeasurement measure_decoding(Communicator& world, const Config& config, 
   result.precision = dtype_name(spec.dtype);
   result.total = count_parameters(spec.shape, spec.graph).total();
   RandomIds random(config.run.seed, spec.shape.backbone.vocabulary);
-  measure(engine, random, steps, warmup, result);
+  measure(engine, random, steps, warmup, console, result);
   return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include "parallel/communicator.h"
 #include "trainer/config/config.h"
+#include "trainer/console.h"
 
 namespace lmnet {
 
@@ -24,8 +25,9 @@ struct DecodingMeasurement {
 };
 
 /// `lmnet bench --what generate`, on one rank: medians of `steps` tokens after `warmup` ones, on random weights and
-/// random tokens, early and late ones by turns. With learned positions `far` is the last that there are. Throws
-/// AgreedError.
-DecodingMeasurement measure_decoding(Communicator& world, const Config& config, int64_t steps, int64_t warmup);
+/// random tokens, early and late ones by turns; `console` shows how far it is. With learned positions `far` is the last
+/// that there are. Throws AgreedError.
+DecodingMeasurement measure_decoding(Communicator& world, const Config& config, int64_t steps, int64_t warmup,
+                                     Console* console = nullptr);
 
 }  // namespace lmnet

@@ -44,7 +44,7 @@ void check(const Config& config, int ranks) {
 }
 
 /// The measured part of one rank that reads.
-void measure(Loader& loader, int64_t steps, double least, LoadMeasurement& result) {
+void measure(Loader& loader, int64_t steps, double least, const Advance& advance, LoadMeasurement& result) {
   const int64_t text = loader.text_bytes();
   const double processor = processor_seconds();
   const auto start = Clock::now();
@@ -52,6 +52,7 @@ void measure(Loader& loader, int64_t steps, double least, LoadMeasurement& resul
   for (result.batches = 0; result.batches < steps || seconds_since(start) < least; ++result.batches) {
     const TokenBatch batch = loader.next();
     tokens += batch.rows * (batch.length - 1);
+    if (least == 0) advance(result.batches, steps);
   }
   const double seconds = seconds_since(start);
   const double megabytes = static_cast<double>(loader.text_bytes() - text) / kMegabyte;
@@ -68,8 +69,13 @@ double reduced(Communicator& world, double value, Reduction reduction) {
 
 }  // namespace
 
-LoadMeasurement measure_loading(Communicator& world, const Config& config, int64_t steps, int64_t warmup,
-                                double seconds) {
+LoadMeasurement measure_loading(Communicator& world, const Config& given, int64_t steps, int64_t warmup, double seconds,
+                                Console* console) {
+  Config config = given;
+  if (world.size() % config.parallel.vertex != 0) {
+    config.parallel.vertex = 1;
+    config.parallel.data.reset();
+  }
   LoadMeasurement result;
   world.enter("measurement", std::chrono::hours(24));
   together(world, [&] {
@@ -85,12 +91,15 @@ LoadMeasurement measure_loading(Communicator& world, const Config& config, int64
     const auto open = [&] {
       return Loader(sources(config.data, config.data.train), *tokenizer, options, world.rank() / vertex, replicas);
     };
+    const Advance opened = task_of(console, "opening the data");
+    opened(0, 1);
     auto start = Clock::now();
     Loader loader = open();
     loader.next();
     result.first_batch_s = seconds_since(start);
+    opened(1, 1);
     for (int64_t i = 0; i < warmup; ++i) loader.next();
-    measure(loader, steps, seconds, result);
+    measure(loader, steps, seconds, task_of(console, "batches"), result);
 
     start = Clock::now();
     const auto states = loader.state();

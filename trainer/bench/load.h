@@ -4,6 +4,7 @@
 
 #include "parallel/communicator.h"
 #include "trainer/config/config.h"
+#include "trainer/console.h"
 
 namespace lmnet {
 
@@ -25,8 +26,9 @@ struct LoadMeasurement {
 };
 
 /// `lmnet bench --what load`: takes batches for so many seconds, `steps` at least, after `warmup` ones. Each replica's
-/// first rank reads. Collective. Throws AgreedError.
+/// first rank reads; where parallel.vertex does not fit the ranks, each one, as a replica of its own: who shares a
+/// replica makes no difference to its data. `console` shows how far it is. Collective. Throws AgreedError.
 LoadMeasurement measure_loading(Communicator& world, const Config& config, int64_t steps, int64_t warmup,
-                                double seconds = 3);
+                                double seconds, Console* console = nullptr);
 
 }  // namespace lmnet

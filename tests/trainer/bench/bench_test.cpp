@@ -118,6 +118,10 @@ TEST(Bench, MeasuresLoadingOnTheRanksThatRead) {
       EXPECT_TRUE(Json::parse(result.json()).contains(key)) << key;
   });
   const auto alone = make_thread_communicators(1);
+  Config wide = config;
+  wide.parallel.vertex = 2;
+  wide.parallel.data = 1;
+  EXPECT_EQ(measure_loading(*alone.front(), wide, 2, 0, 0).vertex, 1);  // who shares a replica makes no difference
   EXPECT_THROW(measure_loading(*alone.front(), parse_config(testing::tiny_config, "tiny.yaml"), 1, 0, 0), AgreedError);
 }
 
