@@ -106,9 +106,9 @@ std::pair<std::vector<Stream>, std::string> make_streams(const std::vector<Sourc
   }
   if (counted && dealt < range.of) {
     throw DataError(
-        fmt::format("{}: the training data holds {} records for {} streams; lower data.streams (or "
+        fmt::format("{}: the training data holds {} record{} for {} streams; lower data.streams (or "
                     "train.global_batch) to at most {}, or add data",
-                    sources.front().path.text(), dealt, range.of, dealt));
+                    sources.front().path.text(), dealt, dealt == 1 ? "" : "s", range.of, dealt));
   }
   std::vector<Stream> streams;
   for (auto& of_stream : shares)

@@ -154,12 +154,14 @@ class ShardCheck {
   std::vector<std::string> result() const {
     if (faults_.size() == 1) throw DataError(faults_[0]);
     if (!faults_.empty())
-      throw DataError(fmt::format("{} (and {} more files are broken)", faults_[0], faults_.size() - 1));
+      throw DataError(fmt::format("{} (and {} more {} broken)", faults_[0], faults_.size() - 1,
+                                  faults_.size() == 2 ? "file is" : "files are"));
     std::vector<std::string> warnings;
     for (const auto& [what, files] : warnings_)
-      warnings.push_back(
-          fmt::format("{}: {}{}", files[0].string(), what,
-                      files.size() == 1 ? "" : fmt::format(" (and {} more files like it)", files.size() - 1)));
+      warnings.push_back(fmt::format("{}: {}{}", files[0].string(), what,
+                                     files.size() == 1 ? ""
+                                                       : fmt::format(" (and {} more file{} like it)", files.size() - 1,
+                                                                     files.size() == 2 ? "" : "s")));
     return warnings;
   }
 

@@ -114,8 +114,8 @@ std::vector<Route> Plan::routes(int level, int64_t rows) const {
 }
 
 std::string Plan::describe(int64_t rows) const {
-  return fmt::format("plan {:016x} · {} ranks = {} data × {} vertex · {} rows a replica\n", hash_, ranks(),
-                     data_parallel_, vertex_parallel_, rows);
+  return fmt::format("plan {:016x} · {} rank{} = {} data × {} vertex · {} row{} a replica\n", hash_, ranks(),
+                     ranks() == 1 ? "" : "s", data_parallel_, vertex_parallel_, rows, rows == 1 ? "" : "s");
 }
 
 }  // namespace lmnet

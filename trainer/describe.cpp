@@ -21,6 +21,10 @@ std::string short_count(double count, std::string_view unit) {
   return fmt::format("{:.0f}{}{}", count, unit.empty() ? "" : " ", unit);
 }
 
+std::string counted(int64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::string short_time(double seconds) {
   const auto whole = static_cast<int64_t>(seconds + 0.5);
   if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);

@@ -12,6 +12,8 @@ namespace lmnet {
 
 /// `1.14 G`, `15.7 M`, `2048`: a count for people. With a unit, as of tokens: `1.14 Gt`, `82 Kt`, `2048 t`.
 std::string short_count(double count, std::string_view unit = "");
+/// `1 file`, `3 files`.
+std::string counted(int64_t count, std::string_view noun);
 /// `12.5 GiB`.
 std::string gib(double bytes);
 /// `1 h 05 min`, `3 min 20 s`, `12 s`: a time to wait, for people.

@@ -17,6 +17,7 @@
 #include "data/loader.h"
 #include "model/graph/errors.h"
 #include "trainer/batch.h"
+#include "trainer/describe.h"
 #include "trainer/generation/decoder.h"
 #include "trainer/generation/generator.h"
 #include "trainer/model_spec.h"
@@ -157,7 +158,7 @@ void print_summary(const std::vector<Json>& items, bool json) {
     fmt::print("{}\n", line.dump());
     return;
   }
-  fmt::print("{} items · loss {:.4f} · perplexity {:.3f}{}\n", items.size(), loss, std::exp(loss),
+  fmt::print("{} · loss {:.4f} · perplexity {:.3f}{}\n", counted(std::ssize(items), "item"), loss, std::exp(loss),
              generated > 0 ? fmt::format(" · exact match {:.1f} %", 100 * match) : "");
 }
 

@@ -96,8 +96,9 @@ void tell_result(const TokenIndex& index, const fs::path& out, double seconds) {
   const TokenCounts total = index.total();
   int64_t bytes = 0;
   for (const TokenIndex::Shard& shard : index.shards) bytes += shard.bytes;
-  fmt::print("{} · {} files → {} shards of {} · {} documents · {}, {:.1f} % of them learnt · {}\n", out.string(),
-             index.inputs.size(), index.shards.size(), short_count(static_cast<double>(bytes), "B"), total.documents,
+  fmt::print("{} · {} → {} of {} · {} · {}, {:.1f} % of them learnt · {}\n", out.string(),
+             counted(std::ssize(index.inputs), "file"), counted(std::ssize(index.shards), "shard"),
+             short_count(static_cast<double>(bytes), "B"), counted(total.documents, "document"),
              short_count(static_cast<double>(total.tokens), "t"),
              100 * static_cast<double>(total.learnt) / static_cast<double>(std::max<int64_t>(1, total.tokens)),
              short_time(seconds));

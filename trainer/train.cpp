@@ -229,7 +229,7 @@ int Run::train_stages() {
   run_.state.in_stage.tokens = run_.state.in_stage.updates * tokens_per_update_;
   save(/*last=*/true);
   run_.report.status("done", run_.state.run.updates);
-  run_.report.say(fmt::format("done · {} updates · {} in {}", run_.state.run.updates,
+  run_.report.say(fmt::format("done · {} · {} in {}", counted(run_.state.run.updates, "update"),
                               short_count(static_cast<double>(run_.state.run.tokens), "t"),
                               run_.folder.path().string()));
   return 0;

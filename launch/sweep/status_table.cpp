@@ -48,7 +48,7 @@ std::string headline(const std::string& sweep, const std::vector<RunView>& runs)
     const auto count = std::ranges::count_if(runs, [&](const RunView& run) { return run.record.state == state; });
     if (count > 0) parts.push_back(fmt::format("{} {}", count, to_string(state)));
   }
-  return fmt::format("sweep {} · {} runs: {}", sweep, runs.size(), fmt::join(parts, ", "));
+  return fmt::format("sweep {} · {}: {}", sweep, counted(std::ssize(runs), "run"), fmt::join(parts, ", "));
 }
 
 std::string line_of(const RunView& run, int width, bool colors) {

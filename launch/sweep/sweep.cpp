@@ -121,7 +121,7 @@ int farewell(const Engine& engine, const SweepOptions& options) {
     return 1;
   }
   if (done == engine.runs().size()) {
-    fmt::print("done · {} runs; `{} --report` compares them\n", done, again);
+    fmt::print("done · {}; `{} --report` compares them\n", counted(static_cast<int64_t>(done), "run"), again);
     return 0;
   }
   fmt::print("{} of {} runs are done; `{}` goes on\n", done, engine.runs().size(), again);
@@ -139,9 +139,8 @@ void require_own_options(const SweepOptions& options) {
 void require_empty_queue(const SweepFolder& folder) {
   const std::set<std::string> jobs = noted_jobs(folder.records());
   if (const auto queue = jobs.empty() ? std::nullopt : jobs_in_queue(jobs); queue && !queue->empty())
-    throw ConfigError(
-        fmt::format("{} runs of {} are in Slurm's queue ({}): go on with --launcher slurm, or scancel them",
-                    queue->size(), folder.path().string(), fmt::join(*queue, ", ")));
+    throw ConfigError(fmt::format("Slurm's queue holds {} of {} ({}): go on with --launcher slurm, or scancel them",
+                                  counted(std::ssize(*queue), "run"), folder.path().string(), fmt::join(*queue, ", ")));
 }
 
 int run_all(const SweepFolder& folder, const std::vector<CheckedCell>& cells, size_t jobs,
@@ -167,12 +166,12 @@ int run_all(const SweepFolder& folder, const std::vector<CheckedCell>& cells, si
       if (signal == 0 && (signal = signals.received()) != 0) {
         engine.stop();
         if (!launcher->stop()) {
-          display.say(fmt::format("{} runs stay in the queue, scancel stops them; the same command finds them again",
-                                  engine.count(State::running)));
+          display.say(fmt::format("{} left in the queue, scancel stops them; the same command finds them again",
+                                  counted(static_cast<int64_t>(engine.count(State::running)), "run")));
           return 128 + signal;
         }
-        display.say(fmt::format("{} runs are asked to save and stop (Ctrl-C again does not wait for them)",
-                                engine.count(State::running)));
+        display.say(fmt::format("{} asked to save and stop (Ctrl-C again does not wait for them)",
+                                counted(static_cast<int64_t>(engine.count(State::running)), "run")));
       }
       std::this_thread::sleep_for(kLook);
     }
@@ -183,7 +182,7 @@ int run_all(const SweepFolder& folder, const std::vector<CheckedCell>& cells, si
 
 /// Which runs there are and that all can be made: `--dry-run`.
 int describe(const SweepFile& file, const SweepFolder& folder, const std::vector<CheckedCell>& cells) {
-  fmt::print("sweep {} · {} runs in {}\n", file.name, cells.size(), folder.path().string());
+  fmt::print("sweep {} · {} in {}\n", file.name, counted(std::ssize(cells), "run"), folder.path().string());
   size_t width = 0;
   for (const CheckedCell& checked : cells) width = std::max(width, checked.cell.name.size());
   for (const CheckedCell& checked : cells) {
@@ -195,9 +194,10 @@ int describe(const SweepFile& file, const SweepFolder& folder, const std::vector
     }
     std::string needs;
     for (const Cell::Need& need : checked.cell.needs) needs += fmt::format(" · after {}", need.run);
-    fmt::print("  {:<{}}  {} ranks · {} parameters, {} train · {} updates, {}{}\n", checked.cell.name, width,
-               checked.cell.ranks, short_count(static_cast<double>(checked.facts.parameters)),
-               short_count(static_cast<double>(checked.facts.trainable)), updates, short_count(flop, "FLOP"), needs);
+    fmt::print("  {:<{}}  {} · {} parameters, {} train · {}, {}{}\n", checked.cell.name, width,
+               counted(checked.cell.ranks, "rank"), short_count(static_cast<double>(checked.facts.parameters)),
+               short_count(static_cast<double>(checked.facts.trainable)), counted(updates, "update"),
+               short_count(flop, "FLOP"), needs);
   }
   return 0;
 }

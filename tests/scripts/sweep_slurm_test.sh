@@ -59,7 +59,7 @@ login "$lmnet" sweep topologies.yaml --status >out.txt
 grep -q 'running' out.txt || fail "status without a sweep at work: $(cat out.txt)"
 code=0
 login "$lmnet" sweep topologies.yaml >out.txt 2>&1 || code=$?
-{ [ "$code" = 2 ] && grep -q "are in Slurm's queue" out.txt; } || fail "started beside the queue: code $code, $(cat out.txt)"
+{ [ "$code" = 2 ] && grep -q "Slurm's queue holds" out.txt; } || fail "started beside the queue: code $code, $(cat out.txt)"
 
 # A rank is killed: the job goes back into the queue by itself.
 victim=''

@@ -98,7 +98,7 @@ PY
 code=0
 wait "$sweep" || code=$?
 [ "$code" = 130 ] || fail "a sweep that was stopped ended with $code: $(cat sweep.log)"
-grep -q '2 runs are asked to save and stop' sweep.log || fail "does not say what Ctrl-C does: $(cat sweep.log)"
+grep -q '2 runs asked to save and stop' sweep.log || fail "does not say what Ctrl-C does: $(cat sweep.log)"
 grep -qF "\`lmnet sweep topologies.yaml run.dir=twice 'train.stages[1].until=400u' --jobs 2\` goes on" sweep.log ||
   fail "the way on is not the call that was made: $(cat sweep.log)"
 [ "$(grep -l '"stopped"' twice/topologies/*/status.json | wc -l)" = 2 ] || fail "not saved: $(cat sweep.log)"

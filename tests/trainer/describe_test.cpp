@@ -27,6 +27,12 @@ TEST(ShortCount, has_three_digits_and_the_units_of_the_config) {
   EXPECT_EQ(short_count(15.7e6), "15.7 M");
 }
 
+TEST(Counted, has_a_word_for_one) {
+  EXPECT_EQ(counted(0, "file"), "0 files");
+  EXPECT_EQ(counted(1, "file"), "1 file");
+  EXPECT_EQ(counted(2, "bad record"), "2 bad records");
+}
+
 TEST(TrainingFlops, count_the_products_of_each_family_and_kind_of_edge) {
   constexpr double d = 8, length = 16, head = 50 * d, attention = 2 * d * length;
   constexpr double gpt2_block = 2 * (4 * d * d + 2 * 20 * d) + attention;

@@ -234,11 +234,11 @@ std::string Measurement::json() const {
 
 std::string Measurement::text() const {
   return fmt::format(
-      "{} · topology {} · {} · {} rank{}, {} a replica · {} × {} tokens\n"
+      "{} · topology {} · {} · {}, {} a replica · {} × {} tokens\n"
       "  {} parameters, {} of them train\n"
       "  {:.3f} s a step · {} tok/s · {} a token · {:.1f} % of what plain products reach\n"
       "  peak memory {:.2f} GiB, {:.2f} before the network, {:.2f} expected of it · {:.3f} s a step in exchanges\n",
-      what, topology, precision, ranks, ranks == 1 ? "" : "s", vertex, batch, sequence_length,
+      what, topology, precision, counted(ranks, "rank"), vertex, batch, sequence_length,
       short_count(static_cast<double>(total)), short_count(static_cast<double>(trainable)), seconds_per_step,
       short_count(tokens_per_s), short_count(flops_per_token, "FLOP"), 100 * gemm_share, peak_memory_gib,
       baseline_memory_gib, expected_memory_gib, exchange_wait);

@@ -138,15 +138,17 @@ std::string LoadMeasurement::json() const {
 
 std::string LoadMeasurement::text() const {
   std::string text = fmt::format(
-      "load · {} rank{}, {} a replica · {} readers · {} streams · {} × {} tokens\n"
+      "load · {}, {} a replica · {} · {} · {} × {} tokens\n"
       "  {} tok/s",
-      ranks, ranks == 1 ? "" : "s", vertex, readers, streams, batch, sequence_length, short_count(tokens_per_s));
+      counted(ranks, "rank"), vertex, counted(readers, "reader"), counted(streams, "stream"), batch, sequence_length,
+      short_count(tokens_per_s));
   if (text_mb_per_s > 0)
     text += fmt::format(" · {:.1f} MB/s of text, {:.1f} for each second of a core", text_mb_per_s, text_mb_per_core_s);
   return text + fmt::format(
-                    " · over {} batches\n"
+                    " · over {}\n"
                     "  first batch after {:.2f} s · position saved in {:.2f} ms, restored in {:.2f} s · {:.0f} MiB\n",
-                    batches, first_batch_s, save_ms, restore_s, peak_memory_mib);
+                    batches == 1 ? "1 batch" : fmt::format("{} batches", batches), first_batch_s, save_ms, restore_s,
+                    peak_memory_mib);
 }
 
 }  // namespace lmnet

@@ -85,9 +85,9 @@ std::string speed_lines(const Plan& plan, const StageCost& cost, const StepEstim
   if (plan.data_parallel() > 1) text += fmt::format(" ({:.4g} of {} in a replica)", ideal, plan.vertex_parallel());
   text += fmt::format(" · expected {:.3g}\n", estimate.speed_up);
   return text + fmt::format(
-                    "  on {} ({:g} GB/s to other hosts, {:g} GB/s inside, {} ranks a host): {} a step · {}/s\n"
+                    "  on {} ({:g} GB/s to other hosts, {:g} GB/s inside, {} a host): {} a step · {}/s\n"
                     "  products {} · exchange {} and reduction {}, exposed {} · update {}\n",
-                    device.name, device.link / 1e9, device.local_link / 1e9, device.ranks_per_host,
+                    device.name, device.link / 1e9, device.local_link / 1e9, counted(device.ranks_per_host, "rank"),
                     duration(estimate.seconds), short_count(estimate.tokens_per_s, "t"), duration(estimate.compute),
                     duration(estimate.exchange), duration(estimate.reduction), duration(estimate.exposed),
                     duration(estimate.update));
@@ -175,9 +175,8 @@ std::string stage_table(const Config& config, const ModelSpec& spec, int ranks, 
   const StepShape step = step_shape(config, replicas, device.gpu());
   const StageCost cost = cost_of(spec, plan, trains, step);
   const StepEstimate estimate = estimate_step(spec, plan, trains, step, cost, device);
-  return fmt::format("stage {}: {}  in {} piece{}, {} forward{} a step · {} a token\n", stage.name,
-                     plan.describe(step.rows), cost.pieces.size(), cost.pieces.size() == 1 ? "" : "s",
-                     step.micro_batches, step.micro_batches == 1 ? "" : "s",
+  return fmt::format("stage {}: {}  in {}, {} a step · {} a token\n", stage.name, plan.describe(step.rows),
+                     counted(std::ssize(cost.pieces), "piece"), counted(step.micro_batches, "forward"),
                      short_count(training_flops_per_token(spec, trains, step.tokens), "FLOP")) +
          level_lines(spec, cost) + memory_line(cost, device) + copy_line(config, cost, replicas) +
          speed_lines(plan, cost, estimate, device) + warning(config, spec, ranks, trains, cost, device);

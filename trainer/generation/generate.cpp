@@ -10,6 +10,7 @@
 #include "data/utf8.h"
 #include "model/graph/errors.h"
 #include "trainer/clock.h"
+#include "trainer/describe.h"
 #include "trainer/run/signals.h"
 #include "trainer/together.h"
 
@@ -35,7 +36,7 @@ struct Speed {
   double seconds = 0;              // without the reading of the network
 
   void tell(int64_t longest) const {
-    fmt::print(stderr, "{} tokens · {:.2f} s · {:.1f} tok/s\n", tokens, seconds,
+    fmt::print(stderr, "{} · {:.2f} s · {:.1f} tok/s\n", counted(tokens, "token"), seconds,
                static_cast<double>(tokens) / std::max(seconds, 1e-9));
     if (beyond > 0)
       fmt::print(stderr, "warning: {} of the texts are longer than the {} tokens that this network was made for\n",

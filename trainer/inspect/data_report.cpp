@@ -86,15 +86,15 @@ std::string marked(const Document& document, const Tokenizer& tokenizer) {
 std::string DataReport::text(const Tokenizer& of) const {
   std::string text = fmt::format("{} {}{}\n", prepared ? "prepared data" : "data", what,
                                  complete ? "" : " · not prepared to its end: call lmnet prepare again");
-  text += fmt::format("  {} files of {} · format {} · tokenizer {}\n", files,
+  text += fmt::format("  {} of {} · format {} · tokenizer {}\n", counted(files, "file"),
                       short_count(static_cast<double>(bytes), "B"), format, tokenizer);
-  text += fmt::format("  {}{} documents · {} ({} tokens), {:.1f} % of them learnt\n", whole ? "" : "the first ",
-                      counts.documents, short_count(static_cast<double>(counts.tokens), "t"), counts.tokens,
-                      share(counts.learnt, counts.tokens));
+  text += fmt::format("  {}{} · {} ({}), {:.1f} % of them learnt\n", whole ? "" : "the first ",
+                      counted(counts.documents, "document"), short_count(static_cast<double>(counts.tokens), "t"),
+                      counted(counts.tokens, "token"), share(counts.learnt, counts.tokens));
   text += length_table(counts);
   if (!samples.empty()) text += "  samples, what is read only between « and »\n";
   for (size_t i = 0; i < samples.size(); ++i)
-    text += fmt::format("  {}. {} tokens\n{}\n", i + 1, samples[i].tokens.size(),
+    text += fmt::format("  {}. {}\n{}\n", i + 1, counted(std::ssize(samples[i].tokens), "token"),
                         indented(shortened(marked(samples[i], of))));
   return text;
 }

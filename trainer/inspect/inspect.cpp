@@ -151,9 +151,10 @@ Json to_json(const Subject& subject, bool verified) {
 std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
   const Manifest& manifest = checkpoint.manifest();
   std::string text =
-      fmt::format("update {} · {} · stage {} · saved by {} × {} ranks (data × vertex){}\n", manifest.update,
+      fmt::format("update {} · {} · stage {} · saved by {} × {} rank{} (data × vertex){}\n", manifest.update,
                   short_count(static_cast<double>(manifest.tokens), "t"), manifest.stage_name, manifest.data_parallel,
-                  manifest.vertex_parallel, verified ? " · every file is whole" : "");
+                  manifest.vertex_parallel, manifest.data_parallel * manifest.vertex_parallel == 1 ? "" : "s",
+                  verified ? " · every file is whole" : "");
   int64_t moments = 0;  // and master weights; they have their weights' shapes
   for (const auto& [name, tensor] : manifest.tensors) {
     if (name.find('@') != std::string::npos)
@@ -161,14 +162,14 @@ std::string checkpoint_text(const CheckpointReader& checkpoint, bool verified) {
     else
       text += fmt::format("  {:<56} {} [{}]\n", name, dtype_name(tensor.dtype), fmt::join(tensor.shape, ", "));
   }
-  if (moments > 0) text += fmt::format("  and {} tensors of the optimiser's state\n", moments);
+  if (moments > 0) text += fmt::format("  and {} of the optimiser's state\n", counted(moments, "tensor"));
   return text;
 }
 
 std::string backbone_line(const std::string& what, const BackboneConfig& b) {
-  return fmt::format("{} {}: {} blocks of {}, {} heads for {} keys, feed-forward {}, vocabulary {}{}\n", what,
-                     to_string(b.family), b.blocks, b.hidden_size, b.heads, b.kv_heads, b.intermediate_size,
-                     b.vocabulary, b.tied ? ", tied head" : "");
+  return fmt::format("{} {}: {} of {}, {} for {}, feed-forward {}, vocabulary {}{}\n", what, to_string(b.family),
+                     counted(b.blocks, "block"), b.hidden_size, counted(b.heads, "head"), counted(b.kv_heads, "key"),
+                     b.intermediate_size, b.vocabulary, b.tied ? ", tied head" : "");
 }
 
 std::string to_text(const Subject& subject, bool verified) {

@@ -64,8 +64,9 @@ std::string to_text(const fs::path& what, const SafetensorsFolder& weights, bool
       values += static_cast<double>(entry.bytes() / c10::elementSize(entry.dtype));
     }
   }
-  return fmt::format("weights {}: {} tensors, {} values, {}{}\n{}", what.string(), weights.tensors().size(),
-                     short_count(values), short_count(bytes, "B"), verified ? " · all values are finite" : "", lines);
+  return fmt::format("weights {}: {}, {} values, {}{}\n{}", what.string(),
+                     counted(std::ssize(weights.tensors()), "tensor"), short_count(values), short_count(bytes, "B"),
+                     verified ? " · all values are finite" : "", lines);
 }
 
 }  // namespace

@@ -150,8 +150,8 @@ void open_folder(OpenRun& run) {
   run.report.open(run.state.restart, last_error);
   run.report.status("starting", run.state.run.updates);
   std::string hosts = run.hosts.front() + (run.hosts.back() == run.hosts.front() ? "" : " … " + run.hosts.back());
-  run.report.say(fmt::format("run {} · LibTorch {} · {} ranks on {}\n{}{}tokenizer {} · {} ids",
-                             run.folder.path().string(), TORCH_VERSION, run.world.size(), hosts, picture,
+  run.report.say(fmt::format("run {} · LibTorch {} · {} on {}\n{}{}tokenizer {} · {} ids", run.folder.path().string(),
+                             TORCH_VERSION, counted(run.world.size(), "rank"), hosts, picture,
                              parameter_table(run.spec, run.config.train.stages), run.tokenizer->name(),
                              run.tokenizer->vocabulary()));
 }
@@ -192,7 +192,7 @@ void OpenRun::note_skipped(const std::vector<SkippedRecord>& met) {
   if (const std::string warning = skipped.take_warning(); !warning.empty()) report.say("warning: " + warning);
   if (fresh == 0) return;
   const std::string listed = skipped.written() ? ", listed in " + (folder.path() / "skipped.jsonl").string() : "";
-  report.say(fmt::format("{} bad records passed over{}", fresh, listed));
+  report.say(fmt::format("{} passed over{}", counted(fresh, "bad record"), listed));
 }
 
 bool open_run(OpenRun& run) {

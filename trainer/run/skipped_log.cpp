@@ -11,6 +11,7 @@
 
 #include "data/errors.h"
 #include "trainer/checkpoint/file_io.h"
+#include "trainer/describe.h"
 #include "trainer/together.h"
 
 namespace lmnet {
@@ -41,8 +42,8 @@ void SkippedLog::open(const std::filesystem::path& file) {
   if (!whole.empty()) write_text(file_, whole);
   write();
   if (std::ssize(known_) > limit_)
-    throw DataError(fmt::format("{} lists {} bad records, data.bad_record_limit is {}: raise it to go on",
-                                file_.string(), known_.size(), limit_));
+    throw DataError(fmt::format("{} lists {}, data.bad_record_limit is {}: raise it to go on", file_.string(),
+                                counted(std::ssize(known_), "bad record"), limit_));
 }
 
 int64_t SkippedLog::add(Communicator& world, const std::vector<SkippedRecord>& met) {
