@@ -58,6 +58,21 @@ bool may_change_on_resume(const std::string& key) {
          (key.starts_with("train.stages[") && key.ends_with(".until"));
 }
 
+/// What moves with the length of a stage that had one.
+std::string also_moved(const ConfigDifference& difference, const Config& now) {
+  for (size_t i = 0; i < now.train.stages.size(); ++i) {
+    const std::string stage = fmt::format("train.stages[{}].", i);
+    if (difference.key != stage + "until" || difference.old_value == "not given" ||
+        now.train.stages[i].schedule == ScheduleKind::constant)
+      continue;
+    const Values values = values_of(now);
+    const auto schedule = std::ranges::find(values, stage + "schedule", &Values::value_type::first);
+    return fmt::format("; the end of its {} schedule moves with it, and so do the learning rates up to there",
+                       schedule->second);
+  }
+  return "";
+}
+
 }  // namespace
 
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides) {
@@ -143,7 +158,8 @@ std::vector<std::string> changes_on_resume(const Config& saved, const Config& no
   std::vector<std::string> changed, refused;
   for (const ConfigDifference& difference : compare_on_resume(saved, now))
     (difference.allowed ? changed : refused)
-        .push_back(fmt::format("{}: {} → {}", difference.key, difference.old_value, difference.new_value));
+        .push_back(fmt::format("{}: {} → {}{}", difference.key, difference.old_value, difference.new_value,
+                               difference.allowed ? also_moved(difference, now) : ""));
   if (!refused.empty())
     throw ConfigError(
         fmt::format("{}: {} is of a run with another config: {}; take these changes back, or begin a new run with "

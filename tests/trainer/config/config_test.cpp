@@ -231,6 +231,13 @@ TEST(CompareOnResume, ShowsBothValuesAndWhatOnlyOneHas) {
 TEST(ChangesOnResume, AreTheAllowedOnesOrARefusalThatListsTheOthers) {
   EXPECT_EQ(changes_on_resume(small(), small({"log.every=1u"}), "runs/small"),
             std::vector<std::string>{"log.every: 10u → 1u"});
+  EXPECT_EQ(changes_on_resume(small(), small({"train.stages[0].until=20u"}), "runs/small"),
+            std::vector<std::string>{"train.stages[0].until: 10u → 20u"});
+  const std::string cosine = "train.stages[0].schedule=cosine";
+  EXPECT_EQ(
+      changes_on_resume(small({cosine}), small({cosine, "train.stages[0].until=20u"}), "runs/small"),
+      std::vector<std::string>{"train.stages[0].until: 10u → 20u; the end of its cosine schedule moves with it, and "
+                               "so do the learning rates up to there"});
   const std::string error = error_of([] {
     changes_on_resume(small(), small({"run.seed=9", "train.clip=2", "log.every=1u"}), "runs/small");
   });
