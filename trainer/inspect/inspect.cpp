@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "data/data_files.h"
 #include "model/graph/errors.h"
 #include "model/network.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
@@ -47,13 +50,33 @@ Subject checkpoint_subject(const fs::path& folder, bool verify) {
   return {"checkpoint", folder, std::move(spec), config.train.stages, config.data.sequence_length, std::move(reader)};
 }
 
+constexpr const char* kDataWords = "data is inspected with --format (c4, alpaca, …) and --tokenizer";
+
+/// A file that is data by its name; of .json there are configs too.
+bool is_named_like_data(const fs::path& file) {
+  constexpr std::array kinds = {".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".parquet"};
+  const std::string kind = kind_of_name(file);
+  return std::ranges::find(kinds, kind) != kinds.end() || (kind == ".json" && file.extension() != ".json");
+}
+
+/// A backbone's config.
+BackboneConfig read_backbone(const std::string& text, const fs::path& file) {
+  try {
+    return BackboneConfig::from_json(text, file.string());
+  } catch (const ConfigError& error) {
+    const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (json.is_object() && json.contains("model_type")) throw;
+    throw ConfigError(fmt::format("{}; {}", error.what(), kDataWords));
+  }
+}
+
 /// A config.json: a backbone's, or that of a network as export wrote it.
 Subject json_subject(const fs::path& file) {
   const std::string text = read_text(file);
   if (is_network_config(text))
     return {"network", file, resolve_model(read_network_config(text, file.string()).model), {}, 0, {}};
   ModelSpec spec;
-  spec.shape.backbone = BackboneConfig::from_json(text, file.string());
+  spec.shape.backbone = read_backbone(text, file);
   spec.graph = Graph::layered("1");
   return {"backbone", file, std::move(spec), {}, 0, {}};
 }
@@ -79,6 +102,8 @@ Subject open_subject(const fs::path& what, std::span<const std::string> override
   const std::string kind = what.extension().string();
   if (kind == ".h5")
     throw ConfigError(fmt::format("{}: inspecting {} files is planned, not built yet", what.string(), kind));
+  if (fs::exists(what) && is_named_like_data(what))
+    throw ConfigError(fmt::format("{}: this is no config; {}", what.string(), kDataWords));
   if (kind != ".json") return config_subject(what, load_config(what, overrides));
   refuse_overrides(what, overrides);
   if (!fs::exists(what)) throw ConfigError(fmt::format("{}: no such file", what.string()));
