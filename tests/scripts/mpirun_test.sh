@@ -62,6 +62,18 @@ assert status == {"state": "failed", "reason": lost, "code": 137, "last_error": 
 PY
 CODE=205 PLAYED='  HNP daemon   : [[1,0],0] on node h1\n  Remote daemon: [[1,0],2] on node h3' \
   gives 205 'launch/mpirun: host h3 was lost' --- lmnet
+# mpirun's boxes are left out where LMNet has told the cause, or has saved, and else printed; nothing of others is.
+rule=$(printf -- '-%.0s' {1..74})
+boxes="$rule\nPrimary job  terminated normally, but 1 process returned\na non-zero exit code.\n$rule\n$rule
+mpirun detected that one or more processes exited with non-zero status, thus causing
+the job to be terminated. The first process to do so was:\n\n  Process name: [[1,1],0]\n  Exit code:    2\n$rule"
+CODE=2 PLAYED="lmnet: a wrong key\n$rule\nof a program\n$rule\n$boxes\nlast" gives 2 'lmnet: a wrong key' --- lmnet
+[ "$(tail -n +2 out.txt | grep -v '^launch/mpirun\|^words\|^threads\|^interface\|^keepalive\|^oversubscribe')" = \
+  "$(printf '%s\n' 'lmnet: a wrong key' "$rule" 'of a program' "$rule" last)" ] || fail "a cause that LMNet told: $(cat out.txt)"
+CODE=2 PLAYED="a.out: bad\n$boxes" gives 2 'a.out: bad' 'Primary job' 'mpirun detected' 'Exit code:    2' --- a.out
+[ "$(grep -c "^$rule\$" out.txt)" = 4 ] || fail "a box is not whole: $(cat out.txt)"
+CODE=138 PLAYED=$boxes gives 138 'words: lmnet' --- lmnet
+grep -q 'Primary job\|Exit code\|---' out.txt && fail "a saved stop: $(cat out.txt)"
 echo "ok: launch/mpirun"
 
 # A supervised run. mpirun is played by a script: each start has its own code and status.json, and notes its words.
