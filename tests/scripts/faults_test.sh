@@ -36,9 +36,15 @@ done
 
 # The others hear of it before the rank's disk is done with the checkpoint that it writes.
 LMNET_FAULT='rank=0 phase=save-manifest action=sleep seconds=60; rank=0 phase=step update=49 action=throw' \
-  breaks 1 'rank 0 on .*thrown on rank 0' -np 2 "$lmnet" "${common[@]}" checkpoint.every=25u 'train.stages[1].until=45u'
+  breaks 1 'rank 0 on .*thrown on rank 0' -np 2 "$lmnet" "${common[@]}" checkpoint.every=25u checkpoint.ahead=40 \
+  'train.stages[1].until=45u'
 grep -q 'phase save-manifest, .* sleeps' out.txt || fail "the checkpoint was complete before: $(cat out.txt)"
 failed 1 'thrown on rank 0'
+
+# An update that waits for a disk that hangs: it is named.
+LMNET_FAULT='rank=1 phase=save-snapshot action=sleep' breaks 4 'checkpoint of update 4.* from rank 1' \
+  -np 2 "$lmnet" "${common[@]}"
+failed 4 'rank 1'
 
 # A rank that sleeps for longer than the time-out is as good as stopped; the phase is named.
 LMNET_FAULT='rank=1 phase=checkpoint action=sleep' breaks 4 'checkpoint of update 4' -np 2 "$lmnet" "${common[@]}"
