@@ -76,7 +76,13 @@ refused 3 'record 39' 2 "${train[@]}" 'data.train[0].path=data/bad.jsonl'
 # Damaged checkpoints: an explicit path ends with 3; auto names it and takes the one before, 3 if there is none.
 rm -rf runs
 ranks 2 "${train[@]}" run.name=good >/dev/null 2>&1
-# What a start was refused for is told until the run goes on.
+# A run that is done is done, whatever another start of it was refused for.
+code=0
+"$lmnet" train tiny.yaml run.name=good train.clip=2 >out.txt 2>&1 || code=$?
+"$lmnet" status runs/good >out.txt || fail "status: $(cat out.txt)"
+[ "$code" = 2 ] && grep -q 'done · update 60/60' out.txt && ! grep -q 'train.clip' out.txt || fail "a refused start ended with $code; status: $(cat out.txt)"
+# Of another it is told until the run goes on.
+sed -i 's/"state": "done"/"state": "stopped"/' runs/good/status.json
 code=0
 "$lmnet" train tiny.yaml run.name=good train.clip=2 >out.txt 2>&1 || code=$?
 "$lmnet" status runs/good >out.txt || fail "status: $(cat out.txt)"

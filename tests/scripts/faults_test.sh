@@ -83,3 +83,19 @@ wait "$job" || code=$?
 [ "$code" = 137 ] || fail "a killed rank ended the job with $code: $(cat out.txt)"
 grep -q '^launch/mpirun: rank 1 on .* was ended by signal 9' out.txt || fail "does not name the killed rank: $(cat out.txt)"
 echo "ok: $(tail -1 out.txt)"
+
+# A second wish to stop ends what is left at once, and says so, unless all was saved by then.
+rm -rf runs
+"$root/launch/mpirun" -np 2 -- "$lmnet" "${common[@]}" 'train.stages[1].until=9000u' >out.txt 2>errors.txt &
+launcher=$!
+for _ in $(seq 300); do grep -q '^update 3/' out.txt && break || sleep 0.1; done
+kill -TERM $launcher && sleep 0.1 && kill -TERM $launcher
+code=0
+wait $launcher || code=$?
+case $code in
+  137) grep -q '^launch/mpirun: killed all ranks' errors.txt ;;
+  138) grep -q '^stopped by signal' out.txt ;;
+  *) false ;;
+esac || fail "a second signal: ended with $code: $(cat out.txt errors.txt)"
+! grep -qE 'Segmentation|Killed|mpirun: abort' errors.txt || fail "a second signal: $(cat errors.txt)"
+echo "ok: a second signal, code $code"

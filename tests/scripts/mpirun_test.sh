@@ -34,6 +34,8 @@ gives 0 'words: --host h1:2,h2:2 -np 4 --bind-to numa -x FOO=1 -x LMNET_JOB -x N
   'threads: 3' 'interface: eth7 eth7' 'keepalive: 10' \
   --- --hosts h1:2,h2:2 -np 4 --bind numa --threads 3 --interface eth7 --env FOO=1 -- lmnet
 grep -q 'oversubscribe: 1' out.txt && fail "settings of one machine on hosts"
+gives 2 '--hostfile h: there is no such file' --- --hostfile h -- lmnet
+echo h1 >h
 OMPI_MCA_oob_tcp_keepalive_time=1 gives 0 'keepalive: 1' --- --hostfile h -- lmnet
 OMP_NUM_THREADS=2 gives 0 'words: -x LMNET_JOB -H h1 -x OMP_NUM_THREADS=7 lmnet' --- -H h1 -x OMP_NUM_THREADS=7 lmnet
 grep -q -- '-x OMP_NUM_THREADS ' out.txt && fail "a variable is handed on twice: $(cat out.txt)"

@@ -67,7 +67,7 @@ std::string also_moved(const ConfigDifference& difference, const Config& now) {
       continue;
     const Values values = values_of(now);
     const auto schedule = std::ranges::find(values, stage + "schedule", &Values::value_type::first);
-    return fmt::format("; the end of its {} schedule moves with it, and so do the learning rates up to there",
+    return fmt::format("; unless the stage is over, the end of its {} schedule moves with it, and so do its learning rates",
                        schedule->second);
   }
   return "";

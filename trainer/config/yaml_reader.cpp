@@ -75,7 +75,9 @@ Node read(const std::string& yaml, const Converter& converter, const std::string
     const YAML::Node document = documents.empty() ? YAML::Node() : documents.front();
     return converter.convert(document, path, converter.where(document.Mark()));
   } catch (const YAML::Exception& error) {
-    fail(converter.where(error.mark), fmt::format("this is not valid YAML ({})", error.msg));
+    const bool in_braces = error.msg == YAML::ErrorMsg::END_OF_MAP_FLOW;
+    fail(converter.where(error.mark), fmt::format("this is not valid YAML ({}{})", error.msg,
+                                                  in_braces ? "; between { } a key with [ ] needs quotes" : ""));
   }
 }
 

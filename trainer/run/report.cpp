@@ -104,6 +104,7 @@ void RunReport::failed(const std::exception& error, const std::string& what, int
   // Refused before it began, it leaves the run that lies there where it stood.
   const int code = exit_code(error);
   const bool refused = !log_ && (code == 2 || code == 3);
+  if (refused && folder_.status().state == "done") return;
   folder_.set_status(
       with_past({"failed", cause, code, log_ ? update : folder_.status().update, 0, refused ? "" : cause}));
 }

@@ -236,8 +236,8 @@ TEST(ChangesOnResume, AreTheAllowedOnesOrARefusalThatListsTheOthers) {
   const std::string cosine = "train.stages[0].schedule=cosine";
   EXPECT_EQ(
       changes_on_resume(small({cosine}), small({cosine, "train.stages[0].until=20u"}), "runs/small"),
-      std::vector<std::string>{"train.stages[0].until: 10u → 20u; the end of its cosine schedule moves with it, and "
-                               "so do the learning rates up to there"});
+      std::vector<std::string>{"train.stages[0].until: 10u → 20u; unless the stage is over, the end of its cosine "
+                               "schedule moves with it, and so do its learning rates"});
   const std::string error = error_of([] {
     changes_on_resume(small(), small({"run.seed=9", "train.clip=2", "log.every=1u"}), "runs/small");
   });
