@@ -180,7 +180,7 @@ int run(const fs::path& folder, int rounds, int64_t hidden, int64_t ahead) {
   }
   std::vector<double> lost, speed;
   for (size_t i = 0; i < alone.size(); ++i) {
-    lost.push_back((beside[i] - alone[i]) / plain[i]);
+    lost.push_back(beside[i] - alone[i]);
     speed.push_back(dd[i] / written[i]);
   }
   fmt::print("{:.2f} GiB, {} updates of {:.2f} s: {:.2f} s alone, {:.2f} s with a save in flight\n", gib, kUpdates,
@@ -192,7 +192,7 @@ int run(const fs::path& folder, int rounds, int64_t hidden, int64_t ahead) {
   fmt::print(
       "the loop loses {:.0f} % of a plain write; a save is written at {:.0f} % of dd's speed; it takes {:.2f} "
       "times its bytes\n",
-      100 * median(lost), 100 * median(speed), median(more_memory));
+      100 * median(lost) / median(plain), 100 * median(speed), median(more_memory));
   for (size_t i = 0; i < alone.size(); ++i)
     fmt::print(
         "  round {}: alone {:.2f} beside {:.2f} plain {:.2f} dd {:.2f} written {:.2f} save {:.2f} memory {:.2f}\n",
