@@ -13,6 +13,7 @@ echo "played: mpirun $*"
 SCRIPT
 cat >bin/sbatch <<'SCRIPT'
 #!/usr/bin/env bash
+[ "$1" != --version ] || exit 0
 bash -n "${@: -1}" && grep -q '^#SBATCH --ntasks-per-node=2$' "${@: -1}" && grep -q '^#SBATCH --time=1-00:00:00$' "${@: -1}" && echo 17
 SCRIPT
 printf '#!/bin/sh\necho "PENDING (Resources)"\n' >bin/squeue
@@ -61,7 +62,8 @@ refused 'is no run' stop runs/none
 [ ! -e runs ] || fail "a refused submission has left $(find runs)"
 code=0
 env PATH=/nonexistent "$lmnet" submit configs/c4.yaml --nodes 2 >out.txt 2>&1 || code=$?
-[ "$code" = 2 ] && grep -q 'there is no sbatch here' out.txt || fail "without Slurm: $code, $(cat out.txt)"
+[ "$code" = 2 ] && grep -q 'there is no Slurm here (sbatch cannot be run)' out.txt && [ ! -e runs ] ||
+  fail "without Slurm: $code, $(cat out.txt)"
 rm -rf runs
 "$lmnet" submit configs/c4.yaml --nodes 2 --dry-run | bash -n || fail "--dry-run prints no script"
 [ ! -e runs ] || fail "a dry submission has left $(find runs)"

@@ -126,7 +126,6 @@ Plan plan_of(const ModelSpec& spec, const Config& config, int ranks, const Train
 std::string describe_run(const Config& config, int ranks, const MachineOptions& machine) {
   MachineOptions imagined = machine;
   if (imagined.device.empty() && config.parallel.device == "cuda") imagined.device = kUsualGpu;
-  if (imagined.ranks_per_host == 0) imagined.ranks_per_host = std::min(device_spec(imagined).ranks_per_host, ranks);
   const DeviceSpec device = device_spec(imagined);
   const RunSpec run = check_run(config, ranks);
   const ModelSpec& spec = run.model;

@@ -278,6 +278,7 @@ void Checkpointer::require_room() {
                   first ? kFilesOfRank * static_cast<uint64_t>(world().size()) : kFilesOfRank);
     if (!first) return;
     require_ours_();
+    if (std::exchange(leftovers_, false)) clean_partial(dir_);
     saving_->writer.prepare();
     if (saving_->copy) saving_->copy->prepare();
   });
@@ -372,7 +373,8 @@ void Checkpointer::fail(const std::string& reason) {
       require_ours_();
       saving_->remove();
     }
-  } catch (const CheckpointError&) {  // then the next start does it
+  } catch (const CheckpointError&) {  // then the next save does it, or the next start
+    leftovers_ = true;
   }
   saving_.reset();
   failure_ = fmt::format("the checkpoint of update {} was not saved: {}", update, reason);

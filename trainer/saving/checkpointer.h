@@ -109,7 +109,8 @@ class Checkpointer {
   std::unique_ptr<Saving> saving_;
   std::optional<int64_t> saved_;
   double longest_ = 0;
-  std::string failure_;  // of the last save, if it failed
+  std::string failure_;     // of the last save, if it failed
+  bool leftovers_ = false;  // of it, on rank 0
 };
 
 /// Saves the engine under `dir` and waits for it, all ranks together. Either all ranks return the folder or all throw

@@ -124,7 +124,7 @@ TEST_F(CheckpointerTest, or_is_as_far_ahead_of_it_as_configured) {
   });
 }
 
-TEST_F(CheckpointerTest, an_update_waits_for_a_save_that_fails_until_that_is_known) {
+TEST_F(CheckpointerTest, an_update_waits_until_it_is_known_that_a_save_failed_and_the_next_save_cleans_up) {
   run({2, 1}, [&](Rank& rank) {
     rank.update();
     rank.save();
@@ -134,6 +134,12 @@ TEST_F(CheckpointerTest, an_update_waits_for_a_save_that_fails_until_that_is_kno
     rank.update();
     EXPECT_EQ(rank.state.run.updates, 2);
     EXPECT_FALSE(rank.checkpointer.holds(3));
+    EXPECT_TRUE(fs::exists(dir() / ".step-000000001.tmp"));  // it could not be removed
+    rank.engine.mesh().world->barrier();
+    lost_ = false;
+    rank.engine.mesh().world->barrier();
+    rank.save_last();
+    EXPECT_FALSE(fs::exists(dir() / ".step-000000001.tmp"));
   });
 }
 
