@@ -278,7 +278,8 @@ void Checkpointer::require_room() {
                   first ? kFilesOfRank * static_cast<uint64_t>(world().size()) : kFilesOfRank);
     if (!first) return;
     require_ours_();
-    if (std::exchange(leftovers_, false)) clean_partial(dir_);
+    if (leftovers_) clean_partial(dir_);
+    leftovers_ = false;
     saving_->writer.prepare();
     if (saving_->copy) saving_->copy->prepare();
   });
