@@ -76,6 +76,13 @@ class CheckpointerTest : public ::testing::Test {
     });
   }
 
+  /// Between what all ranks have done so far and what they do next.
+  void set_lost(Rank& rank, bool lost) {
+    rank.engine.mesh().world->barrier();
+    lost_ = lost;
+    rank.engine.mesh().world->barrier();
+  }
+
   fs::path dir() const { return folder_ / "checkpoints"; }
   std::vector<std::string> checkpoints() const {
     std::vector<std::string> names;
@@ -128,16 +135,12 @@ TEST_F(CheckpointerTest, an_update_waits_until_it_is_known_that_a_save_failed_an
   run({2, 1}, [&](Rank& rank) {
     rank.update();
     rank.save();
-    rank.engine.mesh().world->barrier();
-    lost_ = true;
-    rank.engine.mesh().world->barrier();
+    set_lost(rank, true);
     rank.update();
     EXPECT_EQ(rank.state.run.updates, 2);
     EXPECT_FALSE(rank.checkpointer.holds(3));
     EXPECT_TRUE(fs::exists(dir() / ".step-000000001.tmp"));  // it could not be removed
-    rank.engine.mesh().world->barrier();
-    lost_ = false;
-    rank.engine.mesh().world->barrier();
+    set_lost(rank, false);
     rank.save_last();
     EXPECT_FALSE(fs::exists(dir() / ".step-000000001.tmp"));
   });
@@ -255,9 +258,7 @@ TEST_F(CheckpointerTest, makes_and_removes_nothing_in_a_folder_that_is_no_longer
   run({2, 1}, [&](Rank& rank) {
     rank.update();
     rank.save_last();
-    rank.engine.mesh().world->barrier();
-    lost_ = true;
-    rank.engine.mesh().world->barrier();
+    set_lost(rank, true);
     rank.update();
     EXPECT_THROW(rank.save_last(), AgreedError);
   });
